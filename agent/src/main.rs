@@ -1,0 +1,44 @@
+//! `cvm-agent`: the one program of a confidential node, one subcommand per systemd unit.
+//!
+//! I/O: reads its arguments and the variables systemd sets; the subcommands do the rest.
+
+mod attest;
+mod journal;
+mod notify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    version,
+    about = "Makes and serves the identity of a confidential node"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves this node's certificate over TLS
+    Attest(attest::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    journal::init();
+
+    let result = match cli.command {
+        Command::Attest(args) => attest::run(args),
+    };
+
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

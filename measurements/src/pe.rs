@@ -1,0 +1,220 @@
+//! The parts of a Portable Executable that measured boot looks at: section table, and what
+//! Authenticode leaves out.
+//!
+//! Follows Microsoft's "PE Format" specification; names in comments are that document's.
+//! Left out: imports, relocations, signatures' contents.
+//!
+//! I/O: none.
+
+pub(crate) mod authenticode;
+
+use crate::bytes::{array, index, slice, u16_le, u32_le};
+
+/// Most sections that a PE may have: the limit of the Windows loader, as "PE Format" states it
+/// under NumberOfSections. A UKI has about fifteen.
+const MAX_SECTIONS: u16 = 96;
+
+/// Largest PE that is read, and largest section in memory: 1 GiB, several times what a UKI is.
+pub(crate) const MAX_SIZE: u64 = 1 << 30;
+
+/// Bytes of one entry of the section table.
+const SECTION_HEADER_SIZE: usize = 40;
+
+/// Index of the certificate table ("security") in the data directories.
+const CERTIFICATE_DIRECTORY: usize = 4;
+
+/// Why bytes are not a PE whose measurements can be computed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeError {
+    /// The file is larger than any UKI.
+    #[error("expected a PE of at most {MAX_SIZE} bytes, got {actual}")]
+    TooLarge {
+        /// The file's size in bytes.
+        actual: u64,
+    },
+    /// The file ends before a header does.
+    #[error("the PE ends before its {what}, expected at byte {offset}")]
+    Truncated {
+        /// Which header.
+        what: &'static str,
+        /// Where it should have been.
+        offset: usize,
+    },
+    /// A magic number is wrong: this is something else.
+    #[error("expected {what} to be {expected}, got {actual:#x}: not a PE")]
+    Magic {
+        /// Which magic number.
+        what: &'static str,
+        /// What it is in a PE.
+        expected: &'static str,
+        /// What it is here.
+        actual: u32,
+    },
+    /// There are no sections, or more than a loader would take.
+    #[error("expected 1 to {MAX_SECTIONS} sections, got {actual}")]
+    SectionCount {
+        /// NumberOfSections.
+        actual: u16,
+    },
+    /// A section's bytes are not all in the file.
+    #[error("section {name} is at bytes {start} to {end}, but the file has {file_size}")]
+    SectionOutside {
+        /// The section's name.
+        name: String,
+        /// Its first byte.
+        start: u64,
+        /// The byte after its last.
+        end: u64,
+        /// The file's size.
+        file_size: usize,
+    },
+    /// A section takes more memory than is sensible.
+    #[error("section {name} takes {actual} bytes in memory, expected at most {MAX_SIZE}")]
+    SectionSize {
+        /// The section's name.
+        name: String,
+        /// Its VirtualSize.
+        actual: u32,
+    },
+    /// Headers, sections and certificate table do not fit into the file, so its Authenticode
+    /// digest is not defined.
+    #[error("{what} is {actual} bytes, but the file has {file_size}")]
+    Layout {
+        /// Which part.
+        what: &'static str,
+        /// How long it claims to be.
+        actual: u64,
+        /// The file's size.
+        file_size: usize,
+    },
+}
+
+/// The headers of a PE.
+#[derive(Debug, Clone)]
+pub(crate) struct Pe {
+    pub(crate) sections: Vec<SectionHeader>,
+    /// SizeOfHeaders: everything before the first section.
+    headers_size: usize,
+    /// Where CheckSum is, 4 bytes.
+    checksum_offset: usize,
+    /// Where the certificate table's data directory is (8 bytes), and the table's size.
+    certificates: Option<(usize, usize)>,
+}
+
+/// One entry of the section table.
+#[derive(Debug, Clone)]
+pub(crate) struct SectionHeader {
+    name: [u8; 8],
+    pub(crate) virtual_size: u32,
+    pub(crate) raw_size: u32,
+    pub(crate) raw_offset: u32,
+}
+
+impl SectionHeader {
+    /// The name without its padding; not UTF-8 is shown as such.
+    pub(crate) fn name(&self) -> String {
+        String::from_utf8_lossy(self.name_bytes()).into_owned()
+    }
+
+    /// Names of eight bytes have no NUL.
+    pub(crate) fn name_bytes(&self) -> &[u8] {
+        self.name.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+
+    fn parse(header: &[u8]) -> Option<Self> {
+        Some(Self {
+            name: array(header, 0)?,
+            virtual_size: u32_le(header, 8)?,
+            raw_size: u32_le(header, 16)?,
+            raw_offset: u32_le(header, 20)?,
+        })
+    }
+}
+
+impl Pe {
+    /// Parses the headers of the PE that `bytes` is, PE32 and PE32+.
+    ///
+    /// # Errors
+    ///
+    /// [`PeError`] if a header is missing or malformed, or a section is not inside the file.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, PeError> {
+        if bytes.len() as u64 > MAX_SIZE {
+            return Err(PeError::TooLarge { actual: bytes.len() as u64 });
+        }
+        let truncated = |what, offset| move || PeError::Truncated { what, offset };
+
+        let magic = u16_le(bytes, 0).ok_or_else(truncated("DOS header", 0))?;
+        if magic.to_le_bytes() != *b"MZ" {
+            return Err(PeError::Magic { what: "the DOS magic", expected: "MZ", actual: magic.into() });
+        }
+        let pe = u32_le(bytes, 0x3c).map(index).ok_or_else(truncated("DOS header", 0))?;
+        let magic = u32_le(bytes, pe).ok_or_else(truncated("PE signature", pe))?;
+        if magic.to_le_bytes() != *b"PE\0\0" {
+            return Err(PeError::Magic { what: "the signature", expected: "PE", actual: magic });
+        }
+
+        // COFF header: 20 bytes after the signature, then the optional header.
+        let field = |offset: usize| pe.saturating_add(offset);
+        let count = u16_le(bytes, field(6)).ok_or_else(truncated("COFF header", pe))?;
+        let optional_size = u16_le(bytes, field(20)).ok_or_else(truncated("COFF header", pe))?;
+        let start = field(24);
+        let optional = slice(bytes, start, optional_size.into())
+            .ok_or_else(truncated("optional header", start))?;
+        let short = truncated("optional header", start);
+
+        let magic = u16_le(optional, 0).ok_or_else(short)?;
+        let directories: usize = match magic {
+            0x10b => 96,
+            0x20b => 112,
+            actual => {
+                let expected = "0x10b or 0x20b";
+                let what = "the optional header's magic";
+                return Err(PeError::Magic { what, expected, actual: actual.into() });
+            }
+        };
+        let headers_size = u32_le(optional, 60).map(index).ok_or_else(short)?;
+        u32_le(optional, 64).ok_or_else(short)?;
+        let directory_count =
+            u32_le(optional, directories.saturating_sub(4)).map(index).ok_or_else(short)?;
+        let certificates = if directory_count > CERTIFICATE_DIRECTORY {
+            let entry = directories.saturating_add(CERTIFICATE_DIRECTORY.saturating_mul(8));
+            let size = u32_le(optional, entry.saturating_add(4)).map(index).ok_or_else(short)?;
+            Some((start.saturating_add(entry), size))
+        } else {
+            None
+        };
+
+        let table = start.saturating_add(optional_size.into());
+        Ok(Self {
+            sections: parse_sections(bytes, table, count)?,
+            headers_size,
+            checksum_offset: start.saturating_add(64),
+            certificates,
+        })
+    }
+}
+
+fn parse_sections(bytes: &[u8], table: usize, count: u16) -> Result<Vec<SectionHeader>, PeError> {
+    if count == 0 || count > MAX_SECTIONS {
+        return Err(PeError::SectionCount { actual: count });
+    }
+    let size = SECTION_HEADER_SIZE.saturating_mul(count.into());
+    let table = slice(bytes, table, size)
+        .ok_or(PeError::Truncated { what: "section table", offset: table })?;
+    let mut sections = Vec::with_capacity(count.into());
+    for section in table.chunks_exact(SECTION_HEADER_SIZE).filter_map(SectionHeader::parse) {
+        let start = u64::from(section.raw_offset);
+        let end = start.saturating_add(section.raw_size.into());
+        // Where a section without bytes in the file begins says nothing.
+        if section.raw_size > 0 && end > bytes.len() as u64 {
+            let (name, file_size) = (section.name(), bytes.len());
+            return Err(PeError::SectionOutside { name, start, end, file_size });
+        }
+        if u64::from(section.virtual_size) > MAX_SIZE {
+            return Err(PeError::SectionSize { name: section.name(), actual: section.virtual_size });
+        }
+        sections.push(section);
+    }
+    Ok(sections)
+}

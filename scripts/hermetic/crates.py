@@ -1,0 +1,133 @@
+"""Brings every crate of Cargo.lock, by checksum, into the cache, and lays it out for cargo.
+
+The registry is asked by the locked cargo itself (which knows it); what comes is checked against
+Cargo.lock before it is kept. Cargo then builds offline from the laid-out directory and checks each
+file once more.
+
+I/O: cache; network only while a crate is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import tomllib
+from pathlib import Path
+
+import enter
+import fetch
+from errors import Failure
+from progress import Step, run_logged
+
+REGISTRY = "registry+https://github.com/rust-lang/crates.io-index"
+
+
+def locked(cargo_lock: Path) -> dict[str, str]:
+    """`name-version` to SHA-256 of every registry crate.
+
+    Raises Failure for a crate that is not from the registry or has no checksum.
+    """
+    found = {}
+    for package in tomllib.loads(cargo_lock.read_text())["package"]:
+        if "source" not in package:
+            continue
+        label = f"{package['name']}-{package['version']}"
+        if package["source"] != REGISTRY or "checksum" not in package:
+            raise Failure(f"{cargo_lock}: {label} is not a checksummed registry crate: {package['source']}")
+        found[label] = package["checksum"]
+    return found
+
+
+def fetch_all(cargo_lock: Path, cache: Path, tools: Path) -> dict[str, str]:
+    """Makes sure that the cache holds every locked crate, intact; returns them as `locked` does."""
+    crates = locked(cargo_lock)
+    missing = {label for label, digest in crates.items() if not fetch.is_intact(fetch.blob(cache, digest), digest)}
+    if not missing:
+        return crates
+    with Step(f"fetch {len(missing)} crates") as step, tempfile.TemporaryDirectory(dir=cache) as scratch:
+        log = cache / "logs/cargo-fetch.log"
+        source = _manifests(cargo_lock.parent, Path(scratch))
+        command = enter.command(
+            tools,
+            ["cargo", "fetch", "--locked", "--manifest-path", f"{source}/Cargo.toml"],
+            binds=[Path(scratch)],
+            network=True,
+            environment={"CARGO_HOME": f"{scratch}/cargo", "CARGO_HTTP_CAINFO": enter.CA_BUNDLE},
+        )
+        run_logged(step, command, log, "check the network; `make pool-import POOL=FILE` brings the crates of a release")
+        for file in Path(scratch).glob("cargo/registry/cache/*/*.crate"):
+            label = file.name.removesuffix(".crate")
+            if label in missing:
+                try:
+                    fetch.store(cache, crates[label], file.read_bytes())
+                except ValueError as error:
+                    raise Failure(f"crate {label}: {error}, Cargo.lock has {crates[label]}") from error
+                missing.discard(label)
+        if missing:
+            raise Failure(f"the registry did not give: {', '.join(sorted(missing))}", log=log)
+    return crates
+
+
+def _manifests(root: Path, scratch: Path) -> Path:
+    """Just enough of the workspace for `cargo fetch`: manifests, and empty targets."""
+    source = scratch / "source"
+    source.mkdir()
+    shutil.copyfile(root / "Cargo.lock", source / "Cargo.lock")
+    shutil.copyfile(root / "Cargo.toml", source / "Cargo.toml")
+    for member in tomllib.loads((root / "Cargo.toml").read_text())["workspace"]["members"]:
+        (source / member / "src").mkdir(parents=True)
+        shutil.copyfile(root / member / "Cargo.toml", source / member / "Cargo.toml")
+        for name in ("lib.rs", "main.rs"):
+            if (root / member / "src" / name).exists():
+                (source / member / "src" / name).touch()
+        for declared in ("tests", "benches", "examples"):
+            if (root / member / declared).is_dir():
+                shutil.copytree(root / member / declared, source / member / declared)
+    return source
+
+
+def vendor(crates: dict[str, str], cache: Path) -> Path:
+    """Lays the crates out as a cargo directory source; a complete one is kept and reused."""
+    key = hashlib.sha256("\n".join(f"{k} {v}" for k, v in sorted(crates.items())).encode()).hexdigest()
+    place = cache / "vendor" / key[:16]
+    if place.is_dir():
+        return place
+    staged = place.with_name(f"{place.name}.part")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    with Step(f"unpack {len(crates)} crates"):
+        for label, digest in crates.items():
+            _unpack(label, digest, fetch.blob(cache, digest), staged)
+    staged.rename(place)
+    return place
+
+
+def _unpack(label: str, digest: str, archive: Path, place: Path) -> None:
+    sums = {}
+    with tarfile.open(fileobj=io.BytesIO(archive.read_bytes()), mode="r:gz") as tar:
+        for member in tar:
+            parts = Path(member.name).parts
+            if parts[:1] != (label,) or ".." in parts or not (member.isfile() or member.isdir()):
+                raise Failure(f"crate {label}: unexpected member {member.name!r}")
+            target = place / member.name
+            if member.isdir():
+                target.mkdir(parents=True, exist_ok=True)
+                continue
+            content = tar.extractfile(member)
+            assert content is not None
+            data = content.read()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+            target.chmod(0o755 if member.mode & 0o100 else 0o644)
+            sums[str(Path(*parts[1:]))] = hashlib.sha256(data).hexdigest()
+    (place / label / ".cargo-checksum.json").write_text(json.dumps({"files": sums, "package": digest}))
+
+
+def prune(cache: Path) -> None:
+    """Forgets laid-out crates; the archives stay."""
+    subprocess.run(["rm", "-rf", str(cache / "vendor")], check=True)

@@ -1,0 +1,271 @@
+//! Asks the TPM: reads registers, makes an attestation key, quotes.
+//!
+//! I/O: TPM commands through the [`Channel`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use measurements::{Digest, Sha256Digest};
+
+use super::TpmError;
+use super::control::Channel;
+use super::wire::{
+    ALG_NULL, ALG_RSA, ALG_RSASSA, ALG_SHA256, Code, Command, ENDORSEMENT, Fields, OWNER,
+    pcr_selection, sized,
+};
+
+/// Where Azure keeps a confidential VM's attestation key.
+pub const AK_HANDLE: u32 = 0x8100_0003;
+
+/// Registers of a PC client TPM.
+const REGISTERS: u8 = 24;
+/// Most digests in one `TPM2_PCR_Read` response: `TPML_DIGEST`, Part 2, 10.9.5.
+const REGISTERS_PER_READ: usize = 8;
+/// fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, noDA, restricted, sign: Part 2, 8.3.
+const AK_ATTRIBUTES: u32 = 0x0005_0472;
+
+/// The SHA-256 bank, all 24 registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pcrs(BTreeMap<u8, Sha256Digest>);
+
+impl Pcrs {
+    /// The value of one register; zero for a register that a TPM does not have.
+    pub fn value(&self, register: u8) -> Sha256Digest {
+        self.0.get(&register).copied().unwrap_or_else(zero)
+    }
+
+    /// Whether nothing was ever extended into the register.
+    pub fn is_zero(&self, register: u8) -> bool {
+        self.value(register) == zero()
+    }
+}
+
+impl fmt::Display for Pcrs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (register, value) in &self.0 {
+            writeln!(f, "PCR {register:>2}  {value}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A quote as the TPM returns it, still unverified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quote {
+    /// The signed `TPMS_ATTEST`.
+    pub attest: Vec<u8>,
+    /// The signature's algorithm, hash and bytes: a `TPMT_SIGNATURE`.
+    pub signature: Vec<u8>,
+}
+
+/// Sends commands to a TPM.
+#[derive(Clone, Debug)]
+pub struct Client {
+    channel: Arc<Channel>,
+}
+
+impl Client {
+    pub(super) fn new(channel: Arc<Channel>) -> Self {
+        Self { channel }
+    }
+
+    /// `TPM2_Startup(CLEAR)`: what firmware does first.
+    ///
+    /// # Errors
+    ///
+    /// [`TpmError`] if the TPM refuses.
+    pub fn startup(&self) -> Result<(), TpmError> {
+        self.send(&Command::new(Code::Startup).u16(0)).map(drop)
+    }
+
+    /// `TPM2_Shutdown(CLEAR)`: what an operating system does last.
+    ///
+    /// # Errors
+    ///
+    /// [`TpmError`] if the TPM refuses.
+    pub fn shutdown(&self) -> Result<(), TpmError> {
+        self.send(&Command::new(Code::Shutdown).u16(0)).map(drop)
+    }
+
+    /// Reads all registers of the SHA-256 bank.
+    ///
+    /// # Errors
+    ///
+    /// [`TpmError::Malformed`] if the TPM returns other registers than asked for, as it does when
+    /// the bank is not active.
+    pub fn read_pcrs(&self) -> Result<Pcrs, TpmError> {
+        let mut values = BTreeMap::new();
+        let registers: Vec<u8> = (0..REGISTERS).collect();
+        for some in registers.chunks(REGISTERS_PER_READ) {
+            let selection = pcr_selection(some.iter().copied());
+            let response = self.send(&Command::new(Code::PcrRead).bytes(&selection))?;
+            values.extend(parse_pcr_read(&response, some)?);
+        }
+        Ok(Pcrs(values))
+    }
+
+    /// Extends one register of the SHA-256 bank.
+    ///
+    /// # Errors
+    ///
+    /// [`TpmError`] if the TPM refuses.
+    pub fn extend_pcr(&self, register: u8, digest: &Sha256Digest) -> Result<(), TpmError> {
+        let command = Command::new(Code::PcrExtend)
+            .handle(u32::from(register))
+            .authorized()
+            .u32(1)
+            .u16(ALG_SHA256)
+            .bytes(&digest.0);
+        self.send(&command).map(drop)
+    }
+
+    /// Makes an RSA-2048 attestation key like Azure's and keeps it at [`AK_HANDLE`].
+    ///
+    /// Returns the public area, a `TPMT_PUBLIC`. Needs the empty owner and endorsement
+    /// authorization, so it comes before the first boot.
+    ///
+    /// # Errors
+    ///
+    /// [`TpmError`] if the TPM refuses.
+    pub fn create_ak(&self) -> Result<Vec<u8>, TpmError> {
+        let command = Command::new(Code::CreatePrimary)
+            .handle(ENDORSEMENT)
+            .authorized()
+            .sized(&[0; 4]) // no authorization value, no data
+            .sized(&ak_template())
+            .sized(&[])
+            .u32(0);
+        let response = self.send(&command)?;
+        let mut fields = Fields::of_response(command.code(), &response)?;
+        let transient = fields.u32()?;
+        fields.u32()?;
+        let public = fields.sized()?.to_vec();
+        self.send(
+            &Command::new(Code::EvictControl)
+                .handle(OWNER)
+                .handle(transient)
+                .authorized()
+                .u32(AK_HANDLE),
+        )?;
+        self.send(&Command::new(Code::FlushContext).u32(transient))?;
+        Ok(public)
+    }
+
+    /// Quotes `registers` of the SHA-256 bank with the key at [`AK_HANDLE`] over `nonce`.
+    ///
+    /// # Errors
+    ///
+    /// [`TpmError`] if there is no such key.
+    pub fn quote(&self, nonce: &[u8], registers: &[u8]) -> Result<Quote, TpmError> {
+        let command = Command::new(Code::Quote)
+            .handle(AK_HANDLE)
+            .authorized()
+            .sized(nonce)
+            .u16(ALG_NULL) // the key's own scheme
+            .bytes(&pcr_selection(registers.iter().copied()));
+        let response = self.send(&command)?;
+        let mut fields = Fields::of_response(command.code(), &response)?;
+        let parameters = fields.u32()? as usize;
+        let mut fields = Fields::of_bytes(fields.bytes(parameters)?);
+        let attest = fields.sized()?.to_vec();
+        let signature = fields.rest().to_vec();
+        Ok(Quote { attest, signature })
+    }
+
+    fn send(&self, command: &Command) -> Result<Vec<u8>, TpmError> {
+        let response = self.channel.transact(&command.to_bytes())?;
+        Fields::of_response(command.code(), &response)?;
+        Ok(response)
+    }
+}
+
+/// The template of [`Client::create_ak`]: a `TPMT_PUBLIC` without the key.
+fn ak_template() -> Vec<u8> {
+    let mut public = Vec::new();
+    public.extend(ALG_RSA.to_be_bytes());
+    public.extend(ALG_SHA256.to_be_bytes());
+    public.extend(AK_ATTRIBUTES.to_be_bytes());
+    public.extend(sized(&[])); // no policy
+    public.extend(ALG_NULL.to_be_bytes()); // no symmetric cipher
+    public.extend(ALG_RSASSA.to_be_bytes());
+    public.extend(ALG_SHA256.to_be_bytes());
+    public.extend(2048u16.to_be_bytes());
+    public.extend(0u32.to_be_bytes()); // exponent 65537
+    public.extend(sized(&[]));
+    public
+}
+
+/// Parses a whole `TPM2_PCR_Read` response that must hold exactly `registers`, in order.
+fn parse_pcr_read(
+    response: &[u8],
+    registers: &[u8],
+) -> Result<Vec<(u8, Sha256Digest)>, TpmError> {
+    let mut fields = Fields::of_response(Code::PcrRead as u32, response)?;
+    fields.u32()?; // update counter
+    let expected = pcr_selection(registers.iter().copied());
+    if fields.bytes(expected.len())? != expected {
+        return Err(TpmError::Malformed("other registers than asked for"));
+    }
+    if fields.u32()? as usize != registers.len() {
+        return Err(TpmError::Malformed("another number of registers"));
+    }
+    registers
+        .iter()
+        .map(|&register| {
+            let value: [u8; 32] = fields
+                .sized()?
+                .try_into()
+                .map_err(|_| TpmError::Malformed("a register that is not of 32 bytes"))?;
+            Ok((register, Digest(value)))
+        })
+        .collect()
+}
+
+fn zero() -> Sha256Digest {
+    Sha256Digest::from([0; 32])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(selection: &[u8], values: &[[u8; 32]]) -> Vec<u8> {
+        let mut body = 7u32.to_be_bytes().to_vec();
+        body.extend(selection);
+        body.extend(u32::try_from(values.len()).unwrap().to_be_bytes());
+        for value in values {
+            body.extend(sized(value));
+        }
+        let mut out = vec![0x80, 1];
+        out.extend(u32::try_from(body.len() + 10).unwrap().to_be_bytes());
+        out.extend([0; 4]);
+        out.extend(body);
+        out
+    }
+
+    #[test]
+    fn pcr_read_assigns_values_to_registers() {
+        let bytes = response(&pcr_selection([4, 9]), &[[1; 32], [2; 32]]);
+        let values = parse_pcr_read(&bytes, &[4, 9]).unwrap();
+        assert_eq!(values[0], (4, Digest([1; 32])));
+        assert_eq!(values[1], (9, Digest([2; 32])));
+    }
+
+    #[test]
+    fn pcr_read_of_another_selection_is_refused() {
+        let bytes = response(&pcr_selection([4, 16]), &[[1; 32], [2; 32]]);
+        assert!(parse_pcr_read(&bytes, &[4, 9]).is_err());
+    }
+
+    #[test]
+    fn pcr_read_of_an_inactive_bank_is_refused() {
+        let bytes = response(&pcr_selection([]), &[]);
+        assert!(parse_pcr_read(&bytes, &[4, 9]).is_err());
+    }
+
+    #[test]
+    fn ak_template_has_the_length_that_azure_uses() {
+        assert_eq!(ak_template().len(), 26);
+    }
+}
