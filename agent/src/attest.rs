@@ -17,7 +17,7 @@ mod tls;
 mod tests;
 
 use std::future::Future;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use anyhow::Context;
 use rustls::pki_types::ServerName;
@@ -30,8 +30,7 @@ use self::server::Server;
 use crate::notify::{self, Notifier};
 
 /// `[::]` also takes IPv4 and is there before any address is, so nothing waits for the network.
-const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), 7936);
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 7936);
 
 /// What `cvm-agent attest` is told.
 #[derive(clap::Args)]

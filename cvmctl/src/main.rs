@@ -1,1 +1,63 @@
-fn main() {}
+//! `cvmctl`: looks at confidential VM images from outside.
+//!
+//! Exit codes, the same for every command: 0 trusted or equal, 1 not trusted or different, 2 could
+//! not tell (usage, files, network). Scripts must not take 2 for 1.
+//!
+//! I/O: prints; commands open the files that they are given, read-only.
+
+mod measure;
+mod report;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use report::{Outcome, Report};
+
+/// Looks at confidential VM images from outside: what they measure to, and whether that is what
+/// was published.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  trusted, equal, or printed
+  1  not trusted, or different
+  2  could not tell: usage, unreadable file, unknown kind of image";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Measure(measure::MeasureArguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments).and_then(print) {
+        Ok(outcome) => outcome.into(),
+        Err(error) => {
+            eprintln!("cvmctl: {error:#}");
+            Outcome::Undecided.into()
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<Report> {
+    match arguments.command {
+        Command::Measure(arguments) => measure::run(&arguments.try_into()?),
+    }
+}
+
+fn print(report: Report) -> anyhow::Result<Outcome> {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(report.text.as_bytes())
+        .context("write to standard output")?;
+    stdout.flush().context("write to standard output")?;
+    Ok(report.outcome)
+}

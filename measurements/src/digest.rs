@@ -86,8 +86,10 @@ impl<const N: usize> FromStr for Digest<N> {
                 return Err(DigestParseError::NotHex { position, actual });
             }
         }
-        let wrong_length =
-            DigestParseError::Length { expected: N.saturating_mul(2), actual: text.len() };
+        let wrong_length = DigestParseError::Length {
+            expected: N.saturating_mul(2),
+            actual: text.len(),
+        };
         if text.len() != N.saturating_mul(2) {
             return Err(wrong_length);
         }
@@ -110,7 +112,9 @@ impl<const N: usize> Serialize for Digest<N> {
 
 impl<'de, const N: usize> Deserialize<'de> for Digest<N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        std::borrow::Cow::<'de, str>::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -125,7 +129,10 @@ mod tests {
         let digest: Sha256Digest = ACTION.parse().unwrap();
         assert_eq!(digest.to_string(), ACTION);
         assert_eq!(ACTION.to_uppercase().parse(), Ok(digest));
-        assert_eq!(serde_json::to_string(&digest).unwrap(), format!("\"{ACTION}\""));
+        assert_eq!(
+            serde_json::to_string(&digest).unwrap(),
+            format!("\"{ACTION}\"")
+        );
         assert_eq!(
             serde_json::from_str::<Sha256Digest>(&format!("\"{ACTION}\"")).unwrap(),
             digest
@@ -136,11 +143,17 @@ mod tests {
     fn wrong_length_and_wrong_character_are_named() {
         assert_eq!(
             "00".parse::<Sha256Digest>(),
-            Err(DigestParseError::Length { expected: 64, actual: 2 })
+            Err(DigestParseError::Length {
+                expected: 64,
+                actual: 2
+            })
         );
         assert_eq!(
             "0g".parse::<Sha256Digest>(),
-            Err(DigestParseError::NotHex { position: 1, actual: 'g' })
+            Err(DigestParseError::NotHex {
+                position: 1,
+                actual: 'g'
+            })
         );
         assert!("+1".repeat(32).parse::<Sha256Digest>().is_err());
     }
@@ -151,7 +164,10 @@ mod tests {
         let action = Sha256Digest::of(b"Calling EFI Application from Boot Option");
         assert_eq!(action.to_string(), ACTION);
         assert_eq!(
-            Sha256Digest::ZERO.extend(action).extend(separator).to_string(),
+            Sha256Digest::ZERO
+                .extend(action)
+                .extend(separator)
+                .to_string(),
             "7a94ffe8a7729a566d3d3c577fcb4b6b1e671f31540375f80eae6382ab785e35"
         );
     }

@@ -119,7 +119,10 @@ impl SectionHeader {
 
     /// Names of eight bytes have no NUL.
     pub(crate) fn name_bytes(&self) -> &[u8] {
-        self.name.split(|byte| *byte == 0).next().unwrap_or_default()
+        self.name
+            .split(|byte| *byte == 0)
+            .next()
+            .unwrap_or_default()
     }
 
     fn parse(header: &[u8]) -> Option<Self> {
@@ -140,18 +143,30 @@ impl Pe {
     /// [`PeError`] if a header is missing or malformed, or a section is not inside the file.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, PeError> {
         if bytes.len() as u64 > MAX_SIZE {
-            return Err(PeError::TooLarge { actual: bytes.len() as u64 });
+            return Err(PeError::TooLarge {
+                actual: bytes.len() as u64,
+            });
         }
         let truncated = |what, offset| move || PeError::Truncated { what, offset };
 
         let magic = u16_le(bytes, 0).ok_or_else(truncated("DOS header", 0))?;
         if magic.to_le_bytes() != *b"MZ" {
-            return Err(PeError::Magic { what: "the DOS magic", expected: "MZ", actual: magic.into() });
+            return Err(PeError::Magic {
+                what: "the DOS magic",
+                expected: "MZ",
+                actual: magic.into(),
+            });
         }
-        let pe = u32_le(bytes, 0x3c).map(index).ok_or_else(truncated("DOS header", 0))?;
+        let pe = u32_le(bytes, 0x3c)
+            .map(index)
+            .ok_or_else(truncated("DOS header", 0))?;
         let magic = u32_le(bytes, pe).ok_or_else(truncated("PE signature", pe))?;
         if magic.to_le_bytes() != *b"PE\0\0" {
-            return Err(PeError::Magic { what: "the signature", expected: "PE", actual: magic });
+            return Err(PeError::Magic {
+                what: "the signature",
+                expected: "PE",
+                actual: magic,
+            });
         }
 
         // COFF header: 20 bytes after the signature, then the optional header.
@@ -170,16 +185,23 @@ impl Pe {
             actual => {
                 let expected = "0x10b or 0x20b";
                 let what = "the optional header's magic";
-                return Err(PeError::Magic { what, expected, actual: actual.into() });
+                return Err(PeError::Magic {
+                    what,
+                    expected,
+                    actual: actual.into(),
+                });
             }
         };
         let headers_size = u32_le(optional, 60).map(index).ok_or_else(short)?;
         u32_le(optional, 64).ok_or_else(short)?;
-        let directory_count =
-            u32_le(optional, directories.saturating_sub(4)).map(index).ok_or_else(short)?;
+        let directory_count = u32_le(optional, directories.saturating_sub(4))
+            .map(index)
+            .ok_or_else(short)?;
         let certificates = if directory_count > CERTIFICATE_DIRECTORY {
             let entry = directories.saturating_add(CERTIFICATE_DIRECTORY.saturating_mul(8));
-            let size = u32_le(optional, entry.saturating_add(4)).map(index).ok_or_else(short)?;
+            let size = u32_le(optional, entry.saturating_add(4))
+                .map(index)
+                .ok_or_else(short)?;
             Some((start.saturating_add(entry), size))
         } else {
             None
@@ -200,19 +222,32 @@ fn parse_sections(bytes: &[u8], table: usize, count: u16) -> Result<Vec<SectionH
         return Err(PeError::SectionCount { actual: count });
     }
     let size = SECTION_HEADER_SIZE.saturating_mul(count.into());
-    let table = slice(bytes, table, size)
-        .ok_or(PeError::Truncated { what: "section table", offset: table })?;
+    let table = slice(bytes, table, size).ok_or(PeError::Truncated {
+        what: "section table",
+        offset: table,
+    })?;
     let mut sections = Vec::with_capacity(count.into());
-    for section in table.chunks_exact(SECTION_HEADER_SIZE).filter_map(SectionHeader::parse) {
+    for section in table
+        .chunks_exact(SECTION_HEADER_SIZE)
+        .filter_map(SectionHeader::parse)
+    {
         let start = u64::from(section.raw_offset);
         let end = start.saturating_add(section.raw_size.into());
         // Where a section without bytes in the file begins says nothing.
         if section.raw_size > 0 && end > bytes.len() as u64 {
             let (name, file_size) = (section.name(), bytes.len());
-            return Err(PeError::SectionOutside { name, start, end, file_size });
+            return Err(PeError::SectionOutside {
+                name,
+                start,
+                end,
+                file_size,
+            });
         }
         if u64::from(section.virtual_size) > MAX_SIZE {
-            return Err(PeError::SectionSize { name: section.name(), actual: section.virtual_size });
+            return Err(PeError::SectionSize {
+                name: section.name(),
+                actual: section.virtual_size,
+            });
         }
         sections.push(section);
     }

@@ -88,8 +88,15 @@ impl Prediction {
 
     /// Returns what a register is predicted to be; `None` if that depends on firmware or machine.
     pub fn value(&self, register: u8) -> Option<Sha256Digest> {
-        let untouched = || Self::UNTOUCHED.contains(&register).then_some(Sha256Digest::ZERO);
-        self.registers.get(&register).map(|predicted| predicted.value).or_else(untouched)
+        let untouched = || {
+            Self::UNTOUCHED
+                .contains(&register)
+                .then_some(Sha256Digest::ZERO)
+        };
+        self.registers
+            .get(&register)
+            .map(|predicted| predicted.value)
+            .or_else(untouched)
     }
 }
 
@@ -108,14 +115,18 @@ pub fn predict(uki: &Uki) -> Result<Prediction, PredictError> {
     uki.stub_version()?.require_proven()?;
     // systemd v257 src/boot/pe.c, pe_locate_sections_internal(): taken if it fits the machine.
     if uki.count(".dtbauto") > 0 {
-        return Err(PredictError::MachineDependent { section: ".dtbauto" });
+        return Err(PredictError::MachineDependent {
+            section: ".dtbauto",
+        });
     }
     let registers = [
         (pcr04::INDEX, pcr04::predict(uki)?),
         (pcr09::INDEX, pcr09::predict(uki)?),
         (pcr11::INDEX, pcr11::predict(uki)?),
     ];
-    Ok(Prediction { registers: registers.into() })
+    Ok(Prediction {
+        registers: registers.into(),
+    })
 }
 
 fn refuse_duplicates(uki: &Uki) -> Result<(), PredictError> {
@@ -133,5 +144,6 @@ fn required<'a>(
     uki: &'a Uki,
     section: &'static str,
 ) -> Result<crate::SectionData<'a>, PredictError> {
-    uki.section(section).ok_or(PredictError::MissingSection { section })
+    uki.section(section)
+        .ok_or(PredictError::MissingSection { section })
 }

@@ -22,7 +22,9 @@ pub enum StubVersionError {
     )]
     NoMarker,
     /// `.sdmagic` says something else than which systemd-stub this is.
-    #[error("expected .sdmagic to say \"#### LoaderInfo: systemd-stub VERSION ####\", got {actual:?}")]
+    #[error(
+        "expected .sdmagic to say \"#### LoaderInfo: systemd-stub VERSION ####\", got {actual:?}"
+    )]
     Marker {
         /// The section's text, at most 80 characters of it.
         actual: String,
@@ -56,15 +58,22 @@ impl StubVersion {
     pub fn parse(section: &[u8]) -> Result<Self, StubVersionError> {
         let text = String::from_utf8_lossy(section);
         let text = text.trim_end_matches('\0');
-        let unknown = || StubVersionError::Marker { actual: text.chars().take(80).collect() };
+        let unknown = || StubVersionError::Marker {
+            actual: text.chars().take(80).collect(),
+        };
         let version = text
             .strip_prefix(Self::PREFIX)
             .and_then(|rest| rest.strip_suffix(Self::SUFFIX))
             .filter(|version| version.chars().all(|c| c.is_ascii_graphic()))
             .ok_or_else(unknown)?;
-        let digits = version.find(|c: char| !c.is_ascii_digit()).unwrap_or(version.len());
+        let digits = version
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(version.len());
         let major = version.get(..digits).and_then(|digits| digits.parse().ok());
-        Ok(Self { text: version.to_owned(), major: major.ok_or_else(unknown)? })
+        Ok(Self {
+            text: version.to_owned(),
+            major: major.ok_or_else(unknown)?,
+        })
     }
 
     /// The major version, which the rules depend on: `257`.
@@ -81,7 +90,9 @@ impl StubVersion {
         if self.major == Self::PROVEN_MAJOR {
             Ok(())
         } else {
-            Err(StubVersionError::Unproven { actual: self.clone() })
+            Err(StubVersionError::Unproven {
+                actual: self.clone(),
+            })
         }
     }
 }
@@ -109,11 +120,16 @@ mod tests {
     fn other_major_version_is_refused_by_name() {
         let version = StubVersion::parse(b"#### LoaderInfo: systemd-stub 258.1-1 ####").unwrap();
         let error = version.require_proven().unwrap_err().to_string();
-        assert!(error.contains("258.1-1") && error.contains("257"), "{error}");
-        assert!(StubVersion::parse(b"#### LoaderInfo: systemd-stub 2570 ####")
-            .unwrap()
-            .require_proven()
-            .is_err());
+        assert!(
+            error.contains("258.1-1") && error.contains("257"),
+            "{error}"
+        );
+        assert!(
+            StubVersion::parse(b"#### LoaderInfo: systemd-stub 2570 ####")
+                .unwrap()
+                .require_proven()
+                .is_err()
+        );
     }
 
     #[test]
@@ -127,7 +143,10 @@ mod tests {
             b"#### LoaderInfo: systemd-stub 99999999999 ####",
         ] {
             assert!(
-                matches!(StubVersion::parse(marker), Err(StubVersionError::Marker { .. })),
+                matches!(
+                    StubVersion::parse(marker),
+                    Err(StubVersionError::Marker { .. })
+                ),
                 "{marker:?}"
             );
         }

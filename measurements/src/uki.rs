@@ -15,7 +15,7 @@ use crate::{PeError, Sha256Digest, StubVersion, StubVersionError};
 /// A parsed unified kernel image: its bytes and where its sections are.
 ///
 /// Being parsed says that it is a well-formed PE, no more: whether its measurements can be
-/// predicted is for [`crate::predict`] to say.
+/// predicted is for [`crate::predict()`] to say.
 #[derive(Clone)]
 pub struct Uki {
     bytes: Vec<u8>,
@@ -63,7 +63,11 @@ impl Uki {
 
     /// Returns how many sections have this name.
     pub fn count(&self, name: &str) -> usize {
-        self.pe.sections.iter().filter(|s| s.name_bytes() == name.as_bytes()).count()
+        self.pe
+            .sections
+            .iter()
+            .filter(|s| s.name_bytes() == name.as_bytes())
+            .count()
     }
 
     /// Returns the first section of this name as it is in memory.
@@ -71,7 +75,11 @@ impl Uki {
     /// An empty section counts as absent: `PE_SECTION_VECTOR_IS_SET`, systemd v257
     /// `src/boot/pe.h`.
     pub fn section(&self, name: &str) -> Option<SectionData<'_>> {
-        let section = self.pe.sections.iter().find(|s| s.name_bytes() == name.as_bytes())?;
+        let section = self
+            .pe
+            .sections
+            .iter()
+            .find(|s| s.name_bytes() == name.as_bytes())?;
         let size = index(section.virtual_size);
         if size == 0 {
             return None;
@@ -79,7 +87,11 @@ impl Uki {
         // VirtualSize says how much of it counts; what the file has beyond is alignment.
         let stored = size.min(index(section.raw_size));
         let zeros = size.saturating_sub(stored);
-        let stored = if stored == 0 { &[] } else { slice(&self.bytes, index(section.raw_offset), stored)? };
+        let stored = if stored == 0 {
+            &[]
+        } else {
+            slice(&self.bytes, index(section.raw_offset), stored)?
+        };
         Some(SectionData { stored, zeros })
     }
 }
@@ -87,7 +99,10 @@ impl Uki {
 impl fmt::Debug for Uki {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sections: Vec<_> = self.section_names().collect();
-        f.debug_struct("Uki").field("size", &self.bytes.len()).field("sections", &sections).finish()
+        f.debug_struct("Uki")
+            .field("size", &self.bytes.len())
+            .field("sections", &sections)
+            .finish()
     }
 }
 

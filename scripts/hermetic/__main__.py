@@ -58,6 +58,30 @@ def run(arguments: argparse.Namespace) -> None:
     os.execvp(command[0], command)
 
 
+def cargo(arguments: argparse.Namespace) -> None:
+    """The locked cargo on this checkout, with the locked crates and without network."""
+    place = cache()
+    tools = tree.ensure(lockfile.read(LOCK), place)
+    programs = [str(folder) for folder in sorted(place.glob("programs/*/bin"))]
+    environment = {"CARGO_TARGET_DIR": f"{ROOT}/target/locked", "PATH": ":".join([enter.ENVIRONMENT["PATH"], *programs])}
+    environment |= {key: os.environ[key] for key in ("CI", "RUSTDOCFLAGS") if key in os.environ}
+    inner = ["cargo", *arguments.command]
+    if arguments.net == "host":
+        environment |= {"CARGO_HOME": f"{place}/cargo", "CARGO_HTTP_CAINFO": enter.CA_BUNDLE}
+    else:
+        vendor = crates.vendor(crates.fetch_all(ROOT / "Cargo.lock", place, tools), place)
+        environment |= {"CARGO_HOME": str(crates.offline_home(vendor))}
+        if arguments.command[0] != "deny":
+            inner.insert(1, "--frozen")
+    # Captured evidence to test against lies beside the checkout, where there is any.
+    beside = [ROOT.parent / "shared"] if (ROOT.parent / "shared").is_dir() else []
+    command = enter.command(
+        tools, inner, binds=[ROOT, place, *beside], network=arguments.net == "host",
+        environment=environment, workdir=str(ROOT),
+    )  # fmt: skip
+    os.execvp(command[0], command)
+
+
 def image(arguments: argparse.Namespace) -> None:
     out = Path(arguments.output).resolve()
     for file in build.image(arguments.name, ROOT, cache(), out, arguments.fresh, arguments.clock):
@@ -65,9 +89,7 @@ def image(arguments: argparse.Namespace) -> None:
 
 
 def sums(arguments: argparse.Namespace) -> None:
-    out = Path(arguments.output).resolve()
-    listed = [f for f in sorted(out.iterdir()) if f.is_file() and not f.name.startswith("SHA256SUMS")]
-    print(build.checksums(out, listed))
+    print(build.checksums(Path(arguments.output).resolve(), build.version(ROOT)))
 
 
 def pool_export(arguments: argparse.Namespace) -> None:
@@ -94,6 +116,10 @@ def main() -> int:
     command.add_argument("--env", action="append", default=[], metavar="KEY=VALUE")
     command.add_argument("command", nargs="+", metavar="-- COMMAND")
     command.set_defaults(run=run)
+    command = commands.add_parser("cargo", help="run the locked cargo on this checkout")
+    command.add_argument("--net", choices=("none", "host"), default="none", help="host: to change Cargo.lock")
+    command.add_argument("command", nargs="+", metavar="-- ARGUMENT")
+    command.set_defaults(run=cargo)
     command = commands.add_parser("image", help="build an image")
     command.add_argument("name", choices=sorted(build.IMAGES))
     command.add_argument("--output", default=str(ROOT / "build"), metavar="DIR")

@@ -15,6 +15,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,13 +44,41 @@ def image(name: str, root: Path, cache: Path, out: Path, fresh: bool = False, cl
     "+40d"): only the reproduction test wants that. Raises Failure with the failed command's log.
     """
     lock = lockfile.read(root / "packages.lock")
+    state = out / f".{name}.state.json"
+    out.mkdir(parents=True, exist_ok=True)
+    with _workplace(root, cache, name, fresh) as work:
+        stage.stage(root, work / "source")
+        key = stage.digest(work / "source")
+        if not fresh and (known := _up_to_date(state, key, out)):
+            print(f"==> the {name} image is up to date", file=sys.stderr)
+            return known
+        state.unlink(missing_ok=True)
+        made = _make(name, root, cache, lock, work, clock)
+        files = _release(name, root, made, lock, out)
+        state.write_text(json.dumps({"key": key, "files": {f.name: _sha256(f) for f in files}}) + "\n")
+        return files
+
+
+def _make(name: str, root: Path, cache: Path, lock: lockfile.Lock, work: Path, clock: str) -> Path:
     tools = tree.ensure(lock, cache)
     packages = repo.ensure(lock, cache)
     vendor = crates.vendor(crates.fetch_all(root / "Cargo.lock", cache, tools), cache)
-    with _workplace(root, cache, name, fresh) as work:
-        stage.stage(root, work / "source")
-        made = _mkosi(name, root, tools, packages, vendor, work, clock)
-        return _release(name, root, made, lock, out)
+    return _mkosi(name, root, tools, packages, vendor, work, clock)
+
+
+def _up_to_date(state: Path, key: str, out: Path) -> list[Path]:
+    """The files of an earlier build of the same sources, if all of them are still what it made."""
+    if not state.exists():
+        return []
+    known = json.loads(state.read_text())
+    files = [out / name for name in known["files"]]
+    intact = all(fetch.is_intact(file, known["files"][file.name]) for file in files)
+    return files if known["key"] == key and intact else []
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
@@ -62,11 +92,11 @@ def _workplace(root: Path, cache: Path, name: str, fresh: bool) -> Iterator[Path
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Failure(f"another build of {name} runs from this checkout", "wait for it") from None
-        for folder in ("out", "workspace", "packages", *(["compiled", "source"] if fresh else [])):
+        for folder in ("out", "workspace", "packages", *(["compiled", "installed", "source"] if fresh else [])):
             # Made inside the tools tree with other owners, so removed there too.
             if (place / folder).exists():
                 _remove(place / folder)
-        for folder in ("source", "out", "workspace", "packages", "compiled"):
+        for folder in ("source", "out", "workspace", "packages", "compiled", "installed"):
             (place / folder).mkdir(exist_ok=True)
         yield place
 
@@ -75,8 +105,6 @@ def _remove(place: Path) -> None:
     if os.getuid() == 0:
         shutil.rmtree(place)
         return
-    import subprocess
-
     subprocess.run(
         ["unshare", "--user", "--map-root-user", "--map-auto", "--setgroups", "allow", "rm", "-rf", str(place)], check=True
     )
@@ -85,11 +113,14 @@ def _remove(place: Path) -> None:
 def _mkosi(
     name: str, root: Path, tools: Path, packages: Path, vendor: Path, work: Path, clock: str
 ) -> Path:
-    # What was compiled by another compiler, or against other crates, is not reused: cargo does not
-    # notice a changed linker or C library.
+    # What was compiled by another compiler or against other crates, and what was installed from another
+    # repository, is not reused: cargo does not notice a changed linker, nor mkosi a changed package.
     compiled = work / "compiled" / hashlib.sha256(f"{tools.name} {vendor.name}".encode()).hexdigest()[:16]
     compiled.mkdir(parents=True, exist_ok=True)
-    binds = [
+    installed = work / "installed" / f"{tools.name}-{packages.name}"
+    installed.mkdir(parents=True, exist_ok=True)
+    binds: list[Path | tuple[Path, str]] = [
+        (installed, "/work/installed"),
         (work / "source", "/work/source"), (vendor, "/work/vendor"), (packages, "/work/repo"),
         (work / "out", "/work/out"), (work / "workspace", "/work/workspace"),
         (work / "packages", "/work/packages"), (compiled, "/work/compiled"),
@@ -98,20 +129,39 @@ def _mkosi(
         "mkosi", "--directory", f"/work/source/{IMAGES[name]}".removesuffix("/."), "--force",
         "--local-mirror=file:///work/repo", "--repository-key-check=no", "--output-dir=/work/out",
         "--workspace-dir=/work/workspace", "--package-cache-dir=/work/packages",
-        "--build-dir=/work/compiled", "--build-sources=/work/source:cvm", "--build-sources=/work/vendor:vendor",
+        "--build-dir=/work/compiled", "--incremental=yes", "--cache-dir=/work/installed", "--build-sources=/work/source:cvm", "--build-sources=/work/vendor:vendor",
         "build",
     ]  # fmt: skip
-    environment = {}
     if clock:
-        environment = {"FAKETIME": clock, "DONT_FAKE_MONOTONIC": "1"}
-        (work / "ld.so.preload").write_text("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1\n")
-        binds.append((work / "ld.so.preload", "/etc/ld.so.preload"))
-    command = enter.command(tools, arguments, binds=binds, environment=environment)
+        _shift_clock(clock, tools, work, binds, arguments)
+    command = enter.command(tools, arguments, binds=binds)
     log = root / "build/logs" / f"image-{name}.log"
     with Step(f"build the {name} image") as step:
         advice = "the log names the failing step; `make clean-cache` forgets everything cached"
         run_logged(step, command, log, advice, show=_headline)
     return work / "out"
+
+
+FAKETIME = "usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+
+
+def _shift_clock(clock: str, tools: Path, work: Path, binds: list[Path | tuple[Path, str]], arguments: list[str]) -> None:
+    """Makes every program see another time: the tools, and the packages' scripts in the image.
+
+    What does it in the image is put there before the packages and removed after them.
+    """
+    tree_files = work / "clock"
+    if tree_files.exists():
+        shutil.rmtree(tree_files)
+    (tree_files / FAKETIME).parent.mkdir(parents=True)
+    (tree_files / "etc").mkdir()
+    shutil.copyfile(tools / FAKETIME, tree_files / FAKETIME)
+    (tree_files / "etc/ld.so.preload").write_text(f"/{FAKETIME}\n")
+    (tree_files / "etc/faketimerc").write_text(f"{clock}\n")
+    binds += [(tree_files / "etc" / name, f"/etc/{name}") for name in ("ld.so.preload", "faketimerc")]
+    binds.append((tree_files, "/work/clock"))
+    removed = ("/etc/ld.so.preload", "/etc/faketimerc", f"/{Path(FAKETIME).parent}")
+    arguments[-1:-1] = ["--skeleton-tree=/work/clock", *(f"--remove-files={path}" for path in removed)]
 
 
 def _headline(line: str) -> str:
@@ -124,10 +174,8 @@ def _release(name: str, root: Path, made: Path, lock: lockfile.Lock, out: Path) 
     raws = list(made.glob("*.raw"))
     if len(raws) != 1:
         raise Failure(f"mkosi made {len(raws)} raw images in {made}, expected one")
-    version = re.search(r"^ImageVersion=(.+)$", (root / "meta-base/mkosi.conf").read_text(), re.M)[1]
-    epoch = int(re.search(r"^SourceDateEpoch=(\d+)$", (root / "meta-base/mkosi.conf").read_text(), re.M)[1])
-    stem = f"{name}-{version}"
-    out.mkdir(parents=True, exist_ok=True)
+    epoch = int(_setting(root, "SourceDateEpoch"))
+    stem = f"{name}-{version(root)}"
     with Step("write the release files"):
         files = {
             f"{stem}.raw": raws[0],
@@ -135,7 +183,7 @@ def _release(name: str, root: Path, made: Path, lock: lockfile.Lock, out: Path) 
             f"{stem}.manifest.json": next(made.glob(f"{raws[0].stem}*.manifest")),
         }
         for target, source in files.items():
-            _copy_sparse(source, out / target)
+            _copy(source, out / target)
         vhd.convert(out / f"{stem}.raw", out / f"{stem}-{PLATFORM}.vhd", epoch)
         manifest = json.loads((out / f"{stem}.manifest.json").read_text())
         document = sbom.document(stem, manifest, lock, root / "Cargo.lock", epoch)
@@ -143,21 +191,31 @@ def _release(name: str, root: Path, made: Path, lock: lockfile.Lock, out: Path) 
     return sorted([*(out / n for n in files), out / f"{stem}-{PLATFORM}.vhd", out / f"{stem}.cdx.json"])
 
 
-def _copy_sparse(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path) -> None:
     target.unlink(missing_ok=True)
     shutil.copyfile(source, target)
     target.chmod(0o644)
 
 
-def checksums(out: Path, files: list[Path]) -> Path:
-    """Writes SHA256SUMS over `files`, in the form sha256sum --check takes."""
-    lines = []
-    for file in sorted(files):
-        with file.open("rb") as content:
-            lines.append(f"{hashlib.file_digest(content, 'sha256').hexdigest()}  {file.name}\n")
+def checksums(out: Path, version: str) -> Path:
+    """Writes SHA256SUMS over the release files in `out`, in the form sha256sum --check takes."""
+    files = sorted(f for name in IMAGES for f in out.glob(f"{name}-{version}*") if f.is_file())
     sums = out / "SHA256SUMS"
-    sums.write_text("".join(lines))
+    sums.write_text("".join(f"{_sha256(file)}  {file.name}\n" for file in files))
     return sums
+
+
+def version(root: Path) -> str:
+    """The images' version, as they carry it."""
+    return _setting(root, "ImageVersion")
+
+
+def _setting(root: Path, key: str) -> str:
+    conf = root / "meta-base/mkosi.conf"
+    found = re.search(rf"^{key}=(.+)$", conf.read_text(), re.M)
+    if found is None:
+        raise Failure(f"{conf} has no {key}=")
+    return found[1]
 
 
 def used(cache: Path, lock: lockfile.Lock, cargo_lock: Path) -> list[Path]:

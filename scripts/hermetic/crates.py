@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import shutil
-import subprocess
 import tarfile
 import tempfile
 import tomllib
@@ -107,6 +106,17 @@ def vendor(crates: dict[str, str], cache: Path) -> Path:
     return place
 
 
+def offline_home(vendor_place: Path) -> Path:
+    """A cargo home whose configuration names `vendor_place` as the only source of crates."""
+    home = vendor_place.with_name(f"{vendor_place.name}.home")
+    home.mkdir(exist_ok=True)
+    (home / "config.toml").write_text(
+        '[source.crates-io]\nreplace-with = "vendored"\n'
+        f'[source.vendored]\ndirectory = "{vendor_place}"\n[net]\noffline = true\n'
+    )
+    return home
+
+
 def _unpack(label: str, digest: str, archive: Path, place: Path) -> None:
     sums = {}
     with tarfile.open(fileobj=io.BytesIO(archive.read_bytes()), mode="r:gz") as tar:
@@ -126,8 +136,3 @@ def _unpack(label: str, digest: str, archive: Path, place: Path) -> None:
             target.chmod(0o755 if member.mode & 0o100 else 0o644)
             sums[str(Path(*parts[1:]))] = hashlib.sha256(data).hexdigest()
     (place / label / ".cargo-checksum.json").write_text(json.dumps({"files": sums, "package": digest}))
-
-
-def prune(cache: Path) -> None:
-    """Forgets laid-out crates; the archives stay."""
-    subprocess.run(["rm", "-rf", str(cache / "vendor")], check=True)

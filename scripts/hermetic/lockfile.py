@@ -73,7 +73,8 @@ def read(path: Path) -> Lock:
         raise Failure(f"{path} is not JSON: {error}", "restore it with git, or run `make lock`") from error
     if document.get("format") != FORMAT:
         raise Failure(f"{path}: format {document.get('format')!r}, expected {FORMAT}")
-    packages, seen = [], {}
+    packages: list[Package] = []
+    seen: dict[tuple[str, str], str] = {}
     for entry in document["packages"]:
         try:
             package = Package(**{**entry, "sets": tuple(entry["sets"])})

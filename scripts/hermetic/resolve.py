@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import lockfile
 import mirrors
@@ -105,11 +106,11 @@ class _Apt:
             )
         return done.stdout
 
-    def index(self) -> dict[str, dict]:
+    def index(self) -> dict[str, dict[str, Any]]:
         """All packages of all suites by SHA-256."""
         found = {}
         for listing in sorted((self.scratch / "lists").glob("*_Packages")):
-            suite = re.search(r"_dists_([^_]+)_", listing.name)[1]
+            suite = _suite(listing)
             for stanza in listing.read_text().split("\n\n"):
                 field = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", stanza, re.M))
                 if field:
@@ -137,5 +138,13 @@ class _Apt:
         dates = {}
         for release in sorted((self.scratch / "lists").glob("*_InRelease")):
             date = re.search(r"^Date: (.*)$", release.read_text(), re.M)
-            dates[re.search(r"_dists_([^_]+)_", release.name)[1]] = date[1] if date else ""
+            dates[_suite(release)] = date[1] if date else ""
         return dates
+
+
+def _suite(listing: Path) -> str:
+    """The suite an index file of apt is of; apt names it by the URL it came from."""
+    found = re.search(r"_dists_([^_]+)_", listing.name)
+    if found is None:
+        raise Failure(f"apt wrote an index of an unknown suite: {listing.name}")
+    return found[1]

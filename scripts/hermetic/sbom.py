@@ -14,13 +14,14 @@ import time
 import tomllib
 import uuid
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from errors import Failure
 from lockfile import Lock
 
 
-def document(stem: str, manifest: dict, lock: Lock, cargo_lock: Path, epoch: int) -> dict:
+def document(stem: str, manifest: dict[str, Any], lock: Lock, cargo_lock: Path, epoch: int) -> dict[str, Any]:
     """The bill of materials of image `stem`.
 
     Raises Failure if an installed package is not the locked one.
@@ -41,7 +42,7 @@ def document(stem: str, manifest: dict, lock: Lock, cargo_lock: Path, epoch: int
     }
 
 
-def _packages(manifest: dict, lock: Lock) -> list[dict]:
+def _packages(manifest: dict[str, Any], lock: Lock) -> list[dict[str, Any]]:
     locked = {(p.name, p.version): p for p in lock.packages}
     found = []
     for entry in manifest["packages"]:
@@ -56,12 +57,12 @@ def _packages(manifest: dict, lock: Lock) -> list[dict]:
     return sorted(found, key=lambda c: c["purl"])
 
 
-def _crates(cargo_lock: Path) -> list[dict]:
+def _crates(cargo_lock: Path) -> list[dict[str, Any]]:
     """All locked crates; a superset of those in the agent, which also has the tests' dependencies."""
     found = []
     for package in tomllib.loads(cargo_lock.read_text())["package"]:
         purl = f"pkg:cargo/{package['name']}@{package['version']}"
-        component = {
+        component: dict[str, Any] = {
             "type": "library", "name": package["name"], "version": package["version"], "purl": purl, "bom-ref": purl,
         }  # fmt: skip
         if "checksum" in package:

@@ -10,12 +10,20 @@ I/O: reads the checkout, writes the stage.
 from __future__ import annotations
 
 import filecmp
+import hashlib
 import os
 import shutil
 from pathlib import Path
 
-# Never part of a build: history, outputs, caches.
-LEFT_OUT = {".git", "build", "target", "__pycache__", ".mypy_cache", ".pytest_cache"}
+# What a build may see: the images, the locks, and the Rust workspace. Not history, documents, outputs.
+SEEN = (
+    "Cargo.lock", "Cargo.toml", "mkosi.conf", "mkosi.images", "packages.lock", "meta-base", "meta-buildernet",
+    "agent", "attestation", "measurements", "cvmctl", "testbed", "testkit", "scripts/cargo-locked",
+)  # fmt: skip
+# Of these, what cannot change the image: programs that are not in it (cargo only reads their manifests,
+# and Cargo.lock follows those), reference values, and caches.
+NOT_IN_IMAGE = ("cvmctl/", "testbed/", "testkit/", "measurements/published/")
+LEFT_OUT = {"target", "__pycache__", "published"}
 
 
 def stage(checkout: Path, place: Path) -> None:
@@ -24,7 +32,9 @@ def stage(checkout: Path, place: Path) -> None:
     for folder, folders, files in os.walk(checkout):
         here = Path(folder)
         links = [name for name in folders if (here / name).is_symlink()]
-        folders[:] = sorted(name for name in folders if name not in LEFT_OUT and name not in links)
+        folders[:] = sorted(
+            name for name in folders if name not in LEFT_OUT and name not in links and _is_seen(here / name, checkout)
+        )
         target = place / here.relative_to(checkout)
         wanted.add(target)
         if target.is_symlink() or target.is_file():
@@ -32,6 +42,8 @@ def stage(checkout: Path, place: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
         target.chmod(0o755)
         for name in [*files, *links]:
+            if not _is_seen(here / name, checkout):
+                continue
             wanted.add(target / name)
             _copy(here / name, target / name)
     for folder, folders, files in os.walk(place, topdown=False):
@@ -43,6 +55,31 @@ def stage(checkout: Path, place: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def _is_seen(path: Path, checkout: Path) -> bool:
+    relative = path.relative_to(checkout).as_posix()
+    return any(f"{relative}/".startswith(f"{seen}/") or f"{seen}/".startswith(f"{relative}/") for seen in SEEN)
+
+
+def digest(place: Path) -> str:
+    """A name for everything in a stage that can change an image: names, modes, contents."""
+    total = hashlib.sha256()
+    for folder, folders, files in os.walk(place):
+        folders.sort()
+        here = Path(folder)
+        for name in sorted([*files, *(f for f in folders if (here / f).is_symlink())]):
+            path = here / name
+            relative = path.relative_to(place).as_posix()
+            if relative.startswith(NOT_IN_IMAGE):
+                continue
+            content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+            mode = path.lstat().st_mode
+            total.update(f"{relative} {mode:o} {hashlib.sha256(content).hexdigest()}\n".encode())
+    # The build's own code decides as well.
+    for code in sorted(Path(__file__).parent.glob("*.py")):
+        total.update(code.read_bytes())
+    return total.hexdigest()
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import deb
 import fetch
@@ -74,7 +75,7 @@ def _merged(name: str) -> str:
 def _unpack(package: Path, tree: Path) -> None:
     """Unpacks one package's files; owner is whoever builds, set-id bits and device nodes are left out."""
     # Python 3.11.2 (Debian 12) has no extraction filters; the content was checked against the lock.
-    trusted = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
+    trusted: dict[str, Any] = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
     with deb.archive(package, "data") as tar:
         for member in tar:
             name = member.name.removeprefix("./").rstrip("/")

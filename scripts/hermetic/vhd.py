@@ -15,6 +15,7 @@ import shutil
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 from errors import Failure
 
@@ -66,7 +67,7 @@ def geometry(sectors: int) -> tuple[int, int, int]:
     return total // per_track // heads, heads, per_track
 
 
-def _move_backup_gpt(disk, size: int) -> None:  # noqa: ANN001 (a binary file open for update)
+def _move_backup_gpt(disk: BinaryIO, size: int) -> None:
     disk.seek(SECTOR)
     primary = bytearray(disk.read(SECTOR))
     if primary[:8] != b"EFI PART":

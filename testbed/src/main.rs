@@ -1,1 +1,67 @@
-fn main() {}
+//! Boots an image on a virtual machine that cannot reach the outside: to use it (`run`), or to
+//! test and attack it (`boot-test`).
+//!
+//! Needs the programs of the locked tools tree. Exit codes: 0 all was well, 1 the image is not
+//! as it should be, 2 it could not be found out.
+//!
+//! I/O: see the subcommands.
+
+mod boot_test;
+mod registers;
+mod run;
+mod session;
+mod signals;
+mod work;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Boots an image and says how to reach it; Ctrl-C shuts it down
+    Run(run::Options),
+    /// Boots an image clean and under attack, and checks what it measures and answers
+    BootTest(boot_test::Options),
+}
+
+/// What both subcommands ask for.
+#[derive(Clone, Debug, Args)]
+struct Common {
+    /// The image: a fixed VHD (.vhd), or raw
+    image: PathBuf,
+    /// Memory in MiB
+    #[arg(long, default_value_t = 2048, value_name = "MIB")]
+    memory: u32,
+    /// Processors
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    cpus: u32,
+    /// Where logs and scratch files go, and stay [default: a temporary directory]
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Before any thread is started, so that all of them leave signals to the one that waits.
+    let outcome = signals::block().and_then(|signals| match cli.command {
+        Command::Run(options) => run::run(&options, signals),
+        Command::BootTest(options) => boot_test::run(&options, signals),
+    });
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("testbed: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

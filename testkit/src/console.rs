@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn escapes_are_taken_out() {
-        let raw = b"\x1b[0;32m[  OK  ]\x1b[0m Reached target \x1b[0;1;39mmulti-user.target\x1b[0m.\r\n";
+        let raw =
+            b"\x1b[0;32m[  OK  ]\x1b[0m Reached target \x1b[0;1;39mmulti-user.target\x1b[0m.\r\n";
         assert_eq!(plain(raw), "[  OK  ] Reached target multi-user.target.");
         assert_eq!(plain(b"\x1b(B\x1bcx\x1b[2J\x1b[01;01H"), "x");
         assert_eq!(plain(b"\x1b["), "");

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::machine::{Running, StartError};
+use crate::machine::{MachineError, Running};
 
 /// How long a guest under emulation may take to answer a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -94,14 +94,14 @@ fn classify(connections: &[Connection], guest_port: u16) -> Option<Answer> {
 ///
 /// # Errors
 ///
-/// [`StartError`] if QEMU is gone.
-pub fn probe_tcp(machine: &Running, ports: &[u16]) -> Result<BTreeMap<u16, Answer>, StartError> {
+/// [`MachineError`] if QEMU is gone.
+pub fn probe_tcp(machine: &Running, ports: &[u16]) -> Result<BTreeMap<u16, Answer>, MachineError> {
     let mut answers = BTreeMap::new();
     let mut streams = Vec::new();
     for &port in ports {
         let host_port = machine.forward_tcp(port)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, host_port));
-        let mut stream = TcpStream::connect(address).map_err(StartError::Io)?;
+        let mut stream = TcpStream::connect(address).map_err(MachineError::Io)?;
         // Something to answer to, for services that wait for the client. What became of it
         // shows in the connection's state.
         let _ = stream.write_all(b"GET / HTTP/1.0\r\n\r\n");
@@ -127,7 +127,7 @@ fn look(
     machine: &Running,
     ports: &[u16],
     answers: &mut BTreeMap<u16, Answer>,
-) -> Result<(), StartError> {
+) -> Result<(), MachineError> {
     let now = parse_usernet(&machine.usernet()?);
     for &port in ports {
         let seen = classify(&now, port).unwrap_or(Answer::Dropped);
@@ -144,17 +144,17 @@ fn look(
 ///
 /// # Errors
 ///
-/// [`StartError`] if QEMU is gone or no socket can be had.
-pub fn probe_udp(machine: &Running, ports: &[u16]) -> Result<Vec<u16>, StartError> {
+/// [`MachineError`] if QEMU is gone or no socket can be had.
+pub fn probe_udp(machine: &Running, ports: &[u16]) -> Result<Vec<u16>, MachineError> {
     let mut sockets = Vec::new();
     for &port in ports {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(StartError::Io)?;
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(MachineError::Io)?;
         let host_port = machine.forward_udp(port)?;
         socket
             .connect((Ipv4Addr::LOCALHOST, host_port))
             .and_then(|()| socket.send(&udp_request(port)))
             .and_then(|_| socket.set_nonblocking(true))
-            .map_err(StartError::Io)?;
+            .map_err(MachineError::Io)?;
         sockets.push((port, socket));
     }
     std::thread::sleep(PATIENCE);

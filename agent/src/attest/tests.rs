@@ -159,18 +159,14 @@ async fn response(stream: &mut TlsStream<TcpStream>, method: &str) -> String {
     head + &String::from_utf8(body).unwrap()
 }
 
-/// What comes until the server closes, and how long that takes.
-async fn rest(mut stream: impl AsyncRead + Unpin) -> (String, Duration) {
-    let start = Instant::now();
+/// What comes until the server closes.
+async fn rest(mut stream: impl AsyncRead + Unpin) -> String {
     let mut bytes = Vec::new();
     // A reset ends it as well as an end of file does.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes))
         .await
         .expect("server never closed");
-    (
-        String::from_utf8_lossy(&bytes).into_owned(),
-        start.elapsed(),
-    )
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[tokio::test]
@@ -258,9 +254,12 @@ async fn handshake_byte_by_byte_is_cut() {
         ..generous()
     })
     .await;
-    let mut slow = server.tcp(HOME).await;
     let start = Instant::now();
-    slow.write_all(&[0x16, 3, 1, 0xff, 0]).await.unwrap();
+    let mut slow = server.tcp(HOME).await;
+    // A record of 512 bytes, in it a ClientHello of 508.
+    slow.write_all(&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc])
+        .await
+        .unwrap();
     while slow.write_all(&[0]).await.is_ok() {
         assert!(start.elapsed() < PATIENCE);
         sleep(SOON / 10).await;
@@ -275,8 +274,8 @@ async fn slow_request_is_cut_and_blocks_nobody() {
         ..generous()
     })
     .await;
-    let mut slow = server.tls(HOME).await.unwrap();
     let start = Instant::now();
+    let mut slow = server.tls(HOME).await.unwrap();
     slow.write_all(b"GET /cert HTTP/1.1\r\nX: ").await.unwrap();
     server.assert_serves(HOME).await;
     while slow.write_all(b"x").await.is_ok() {
@@ -308,8 +307,8 @@ async fn busy_connection_ends_with_its_lifetime() {
         ..generous()
     })
     .await;
-    let mut busy = server.tls(HOME).await.unwrap();
     let start = Instant::now();
+    let mut busy = server.tls(HOME).await.unwrap();
     let healthz = request("GET", "/healthz");
     let mut answer = [0; 512];
     while busy.write_all(healthz.as_bytes()).await.is_ok()
@@ -318,7 +317,7 @@ async fn busy_connection_ends_with_its_lifetime() {
         assert!(start.elapsed() < PATIENCE);
         sleep(SOON / 10).await;
     }
-    assert!(start.elapsed() >= SOON, "{:?}", start.elapsed());
+    assert!(start.elapsed() >= 2 * SOON);
 }
 
 #[tokio::test]
@@ -345,7 +344,7 @@ async fn large_heads_are_refused() {
     for head in [long, many] {
         let mut stream = server.tls(HOME).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
-        let (answer, _) = rest(stream).await;
+        let answer = rest(stream).await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     }
 }
@@ -357,7 +356,7 @@ async fn bodies_are_refused_unread() {
         let mut stream = server.tls(HOME).await.unwrap();
         let head = format!("GET /cert HTTP/1.1\r\nHost: node\r\n{header}\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
-        let (answer, _) = rest(stream).await;
+        let answer = rest(stream).await;
         assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
         assert!(
             answer.contains("{\"code\":\"body_not_accepted\""),
@@ -374,12 +373,12 @@ async fn what_is_not_http_or_tls_is_refused() {
         .write_all(request("GET", "/cert").as_bytes())
         .await
         .unwrap();
-    let (answer, _) = rest(plain).await;
+    let answer = rest(plain).await;
     assert!(!answer.contains("CERTIFICATE"));
 
     let mut noise = server.tls(HOME).await.unwrap();
     noise.write_all(b"\0\x01\x02\r\n\r\n").await.unwrap();
-    let (answer, _) = rest(noise).await;
+    let answer = rest(noise).await;
     assert!(
         answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
         "{answer}"
@@ -416,7 +415,7 @@ async fn a_flood_is_bounded_and_passes() {
     let most = 20;
     let server = Running::start(Limits {
         connections: most,
-        handshake: 5 * SOON,
+        handshake: 15 * SOON,
         ..generous()
     })
     .await;
@@ -463,7 +462,7 @@ async fn draining_tells_kept_connections_and_closes_them() {
     let answer = ask(&mut kept, "GET", "/healthz").await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
-    assert_eq!(rest(kept).await.0, "");
+    assert_eq!(rest(kept).await, "");
     assert_eq!(timeout(PATIENCE, server.task).await.unwrap().unwrap(), 0);
 }
 
@@ -479,7 +478,7 @@ async fn draining_closes_idle_connections_and_handshakes_after_the_notice() {
     let _handshake = server.tcp(HOME).await;
     sleep(SOON / 2).await;
     assert_eq!(server.stop().await, 0);
-    assert_eq!(rest(idle).await.0, "");
+    assert_eq!(rest(idle).await, "");
 }
 
 #[tokio::test]

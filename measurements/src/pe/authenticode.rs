@@ -25,10 +25,16 @@ pub(crate) fn digest(bytes: &[u8]) -> Result<Sha256Digest, PeError> {
     let pe = Pe::parse(bytes)?;
     let layout = |what, actual: usize| {
         let file_size = bytes.len();
-        move || PeError::Layout { what, actual: actual as u64, file_size }
+        move || PeError::Layout {
+            what,
+            actual: actual as u64,
+            file_size,
+        }
     };
     let between = |start: usize, end: usize| {
-        bytes.get(start..end).ok_or_else(layout("the headers' size", pe.headers_size))
+        bytes
+            .get(start..end)
+            .ok_or_else(layout("the headers' size", pe.headers_size))
     };
 
     let mut hash = Sha256::new();

@@ -19,10 +19,21 @@ impl CommandLine {
     pub(crate) fn from_section(section: &[u8]) -> Result<Self, PredictError> {
         let text = section.split(|byte| *byte == 0).next().unwrap_or_default();
         if let Some((offset, byte)) = text.iter().enumerate().find(|(_, byte)| !byte.is_ascii()) {
-            return Err(PredictError::CommandLine { offset, byte: *byte });
+            return Err(PredictError::CommandLine {
+                offset,
+                byte: *byte,
+            });
         }
-        let spaced: String =
-            text.iter().map(|byte| if is_blank(*byte) { ' ' } else { char::from(*byte) }).collect();
+        let spaced: String = text
+            .iter()
+            .map(|byte| {
+                if is_blank(*byte) {
+                    ' '
+                } else {
+                    char::from(*byte)
+                }
+            })
+            .collect();
         Ok(Self(spaced.trim_matches(' ').to_owned()))
     }
 
@@ -50,7 +61,10 @@ mod tests {
             (b"a\0b", "a"),
             (b"\0", ""),
         ] {
-            assert_eq!(CommandLine::from_section(section).unwrap().as_str(), expected);
+            assert_eq!(
+                CommandLine::from_section(section).unwrap().as_str(),
+                expected
+            );
         }
     }
 
@@ -58,7 +72,10 @@ mod tests {
     fn not_ascii_is_refused() {
         assert_eq!(
             CommandLine::from_section(b"a\xc3\xa4"),
-            Err(PredictError::CommandLine { offset: 1, byte: 0xc3 })
+            Err(PredictError::CommandLine {
+                offset: 1,
+                byte: 0xc3
+            })
         );
     }
 }

@@ -36,13 +36,19 @@ const WRAPPED: [(&str, &str); 3] = [
 impl<'a> Initrd<'a> {
     pub(crate) fn assemble(uki: &'a Uki) -> Self {
         let embedded = [".ucode", ".initrd"].into_iter().filter_map(|name| {
-            uki.section(name).map(|section| (name.to_owned(), Part::Section(section)))
+            uki.section(name)
+                .map(|section| (name.to_owned(), Part::Section(section)))
         });
         let wrapped = WRAPPED.into_iter().filter_map(|(section, file)| {
             let archive = archive_of(file, &uki.section(section)?.to_bytes());
-            Some((format!("/.extra/{file} from {section}"), Part::Archive(archive)))
+            Some((
+                format!("/.extra/{file} from {section}"),
+                Part::Archive(archive),
+            ))
         });
-        Self { parts: embedded.chain(wrapped).collect() }
+        Self {
+            parts: embedded.chain(wrapped).collect(),
+        }
     }
 
     /// Its digest; `None` if there is no part.
@@ -101,7 +107,13 @@ const FILE_MODE: u32 = 0o100_444;
 fn archive_of(name: &str, contents: &[u8]) -> Vec<u8> {
     let mut archive = Vec::with_capacity(contents.len().saturating_add(512));
     append_entry(&mut archive, 1, DIRECTORY_MODE, ".extra", &[]);
-    append_entry(&mut archive, 2, FILE_MODE, &format!(".extra/{name}"), contents);
+    append_entry(
+        &mut archive,
+        2,
+        FILE_MODE,
+        &format!(".extra/{name}"),
+        contents,
+    );
     archive.extend_from_slice(TRAILER);
     archive
 }
@@ -142,9 +154,7 @@ mod tests {
         let archive = archive_of("os-release", b"ID=x\n");
         let text = String::from_utf8(archive.clone()).unwrap();
         assert_eq!(archive.len() % 4, 0);
-        assert!(text.starts_with(
-            "07070100000001000041 6d".replace(' ', "").as_str()
-        ));
+        assert!(text.starts_with("07070100000001000041 6d".replace(' ', "").as_str()));
         assert!(text.contains(".extra/os-release\0"));
         assert!(text.ends_with("0000000B00000000TRAILER!!!\0\0\0\0"));
         // Header 110 + ".extra\0" padded, header 110 + name 18 + contents 5 padded, trailer 124.

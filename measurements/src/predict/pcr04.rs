@@ -28,7 +28,10 @@ const SEPARATOR: [u8; 4] = [0; 4];
 /// Returns PCR 4 after the UKI and the kernel in it were loaded, from their Authenticode digests.
 pub fn register(uki: Sha256Digest, kernel: Sha256Digest) -> Register {
     Register::from_events(vec![
-        Event::new(Sha256Digest::of(ACTION.as_bytes()), format!("firmware action \"{ACTION}\"")),
+        Event::new(
+            Sha256Digest::of(ACTION.as_bytes()),
+            format!("firmware action \"{ACTION}\""),
+        ),
         Event::new(Sha256Digest::of(&SEPARATOR), "separator"),
         Event::new(uki, "Authenticode digest of the UKI"),
         Event::new(kernel, "Authenticode digest of .linux"),
@@ -52,7 +55,9 @@ mod tests {
         let uki = "320af1bf8257b6fd1a47b8fa865bdde7bdfdbf235894804b6b15b676296b1ba4";
         let kernel = "eb1a69b12b47b6b3d4716bad94323d27173cba5f4285b918a2bf59ea5cb3c9ea";
         assert_eq!(
-            register(uki.parse().unwrap(), kernel.parse().unwrap()).value.to_string(),
+            register(uki.parse().unwrap(), kernel.parse().unwrap())
+                .value
+                .to_string(),
             "176543f594059b26292565a3c07b5eaa34122cf2ce7f53b149b6fb85c3046d30"
         );
     }

@@ -51,7 +51,9 @@ mod tests {
         let command_line = "console=tty0 console=ttyS0,115200n8 mitigations=auto,nosmt \
                             spec_store_bypass_disable=on nospectre_v2";
         assert_eq!(
-            register(command_line, Some(initrd.parse().unwrap())).value.to_string(),
+            register(command_line, Some(initrd.parse().unwrap()))
+                .value
+                .to_string(),
             "817c80c72f0a42bd72d4c7130f0d48c39a6d3ac6def92da085dec16feb822518"
         );
     }
@@ -59,7 +61,9 @@ mod tests {
     #[test]
     fn short_command_line_extends_to_the_reference_tools_value() {
         assert_eq!(
-            register("console=tty0", Some(Sha256Digest::ZERO)).value.to_string(),
+            register("console=tty0", Some(Sha256Digest::ZERO))
+                .value
+                .to_string(),
             "eb4f7bca865807d3163b95174d6e66cfc74acf8b930a553e95ec94662cb6facd"
         );
     }

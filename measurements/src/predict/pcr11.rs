@@ -34,8 +34,14 @@ pub fn register<'a>(sections: impl IntoIterator<Item = (&'a str, Sha256Digest)>)
 
 pub(super) fn predict(uki: &Uki) -> Result<Register, PredictError> {
     required(uki, ".linux")?;
-    let present = SECTIONS.into_iter().filter_map(|name| Some((name, uki.section(name)?)));
-    let mut register = register(present.clone().map(|(name, section)| (name, section.sha256())));
+    let present = SECTIONS
+        .into_iter()
+        .filter_map(|name| Some((name, uki.section(name)?)));
+    let mut register = register(
+        present
+            .clone()
+            .map(|(name, section)| (name, section.sha256())),
+    );
     for ((name, section), events) in present.zip(register.events.chunks_exact_mut(2)) {
         if let [_, data] = events {
             *data = Event::with_detail(data.digest, data.subject.clone(), detail(name, &section));
@@ -66,12 +72,30 @@ mod tests {
     #[test]
     fn published_run_extends_to_its_published_value() {
         let sections = [
-            (".linux", "7439b377dbba898b0db23928be49fb906aa5551cfc01395bc37b8bd50d8f5530"),
-            (".osrel", "94e5e922dec19c3ab3e3c85b5d30dbb563098a430418a70c11a5b729721fae39"),
-            (".cmdline", "5b20d03fb990ccafdcfa1ddb37feff37141e728776ed89f335798f3c3899a135"),
-            (".initrd", "0cc531c70b473425e513310dfb4cbcfd5161444a07d318b4d5b816f557d589a6"),
-            (".uname", "2200d673ad92228af377b9573ed86e7a4e36a87a2a9a08d8c1134aca3ddb021c"),
-            (".sbat", "eae67f3a8f5614d71bd75143feeecbb3c12cd202192e2830f0fb1c6df0f4a139"),
+            (
+                ".linux",
+                "7439b377dbba898b0db23928be49fb906aa5551cfc01395bc37b8bd50d8f5530",
+            ),
+            (
+                ".osrel",
+                "94e5e922dec19c3ab3e3c85b5d30dbb563098a430418a70c11a5b729721fae39",
+            ),
+            (
+                ".cmdline",
+                "5b20d03fb990ccafdcfa1ddb37feff37141e728776ed89f335798f3c3899a135",
+            ),
+            (
+                ".initrd",
+                "0cc531c70b473425e513310dfb4cbcfd5161444a07d318b4d5b816f557d589a6",
+            ),
+            (
+                ".uname",
+                "2200d673ad92228af377b9573ed86e7a4e36a87a2a9a08d8c1134aca3ddb021c",
+            ),
+            (
+                ".sbat",
+                "eae67f3a8f5614d71bd75143feeecbb3c12cd202192e2830f0fb1c6df0f4a139",
+            ),
         ];
         let register = register(sections.map(|(name, hex)| (name, digest(hex))));
         assert_eq!(
@@ -82,8 +106,10 @@ mod tests {
 
     #[test]
     fn two_synthetic_sections_extend_to_the_reference_tools_value() {
-        let sections =
-            [(".linux", crate::Digest([0; 32])), (".initrd", crate::Digest([1; 32]))];
+        let sections = [
+            (".linux", crate::Digest([0; 32])),
+            (".initrd", crate::Digest([1; 32])),
+        ];
         assert_eq!(
             register(sections).value.to_string(),
             "9dfe399fcd4432639f0e20f49df823aa66b095f0664f0a4b9fbdc11ea64683e2"

@@ -31,7 +31,9 @@ pub struct Event {
 impl Register {
     /// Replays `events` from zero.
     pub fn from_events(events: Vec<Event>) -> Self {
-        let value = events.iter().fold(Sha256Digest::ZERO, |value, event| value.extend(event.digest));
+        let value = events.iter().fold(Sha256Digest::ZERO, |value, event| {
+            value.extend(event.digest)
+        });
         Self { value, events }
     }
 
@@ -46,7 +48,11 @@ impl Event {
     /// An event whose subject says everything.
     pub(crate) fn new(digest: Sha256Digest, subject: impl Into<String>) -> Self {
         let subject = subject.into();
-        Self { digest, what: subject.clone(), subject }
+        Self {
+            digest,
+            what: subject.clone(),
+            subject,
+        }
     }
 
     /// An event with a detail that differs from image to image.
@@ -56,6 +62,10 @@ impl Event {
         detail: impl fmt::Display,
     ) -> Self {
         let subject = subject.into();
-        Self { digest, what: format!("{subject}: {detail}"), subject }
+        Self {
+            digest,
+            what: format!("{subject}: {detail}"),
+            subject,
+        }
     }
 }

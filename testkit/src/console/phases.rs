@@ -55,7 +55,7 @@ impl Phase {
             Self::Initrd => any(&["systemd[1]: Running in initrd"]) || is_systemd_welcome(line),
             Self::SwitchRoot => any(&["Switching root", "initrd-switch-root.service"]),
             Self::Userspace => is_systemd_welcome(line),
-            Self::Finished => any(&["Startup finished in "]),
+            Self::Finished => reported_state(line).is_some(),
         }
     }
 }
@@ -63,6 +63,15 @@ impl Phase {
 /// The first line that systemd writes, in the initrd and again in the root file system.
 fn is_systemd_welcome(line: &str) -> bool {
     line.contains(" running in system mode (") || line.starts_with("Welcome to ")
+}
+
+/// What the image's boot report says about the system: `running`, `degraded`, … The unit writes
+/// `boot-report[<pid>]: <state>` when no job is left.
+pub fn reported_state(line: &str) -> Option<&str> {
+    let (_, report) = line.split_once("boot-report[")?;
+    let (pid, state) = report.split_once("]: ")?;
+    let is_word = !state.is_empty() && state.bytes().all(|byte| byte.is_ascii_lowercase());
+    (pid.parse::<u32>().is_ok() && is_word).then_some(state)
 }
 
 /// When each phase began, as far as it did. A phase is looked for only after the one before it.
@@ -116,7 +125,7 @@ mod tests {
             "[    2.2] systemd[1]: Running in initrd.",
             "         Starting initrd-switch-root.service - Switch Root...",
             "[    6.1] systemd[1]: systemd 257.8-1~deb13u2 running in system mode (+PAM …)",
-            "Startup finished in 2.5s (kernel) + 3s (initrd) + 7s (userspace) = 12.5s",
+            "[   32.895453] boot-report[370]: running",
         ]);
         let seconds: Vec<_> = phases(&lines)
             .into_iter()
@@ -139,6 +148,19 @@ mod tests {
     fn boot_that_stops_has_only_its_first_phases() {
         let lines = console(&["BdsDxe: starting Boot0001", "Linux version 6.12"]);
         assert_eq!(phases(&lines).len(), 2);
+    }
+
+    #[test]
+    fn state_is_a_single_word_of_the_boot_report() {
+        assert_eq!(
+            reported_state("[   32.9] boot-report[370]: degraded"),
+            Some("degraded")
+        );
+        assert_eq!(
+            reported_state("[   33.0] boot-report[371]: Startup finished in 2s"),
+            None
+        );
+        assert_eq!(reported_state("other[1]: running"), None);
     }
 
     #[test]

@@ -32,12 +32,12 @@ pub struct Pcrs(BTreeMap<u8, Sha256Digest>);
 impl Pcrs {
     /// The value of one register; zero for a register that a TPM does not have.
     pub fn value(&self, register: u8) -> Sha256Digest {
-        self.0.get(&register).copied().unwrap_or_else(zero)
+        self.0.get(&register).copied().unwrap_or(Sha256Digest::ZERO)
     }
 
     /// Whether nothing was ever extended into the register.
     pub fn is_zero(&self, register: u8) -> bool {
-        self.value(register) == zero()
+        self.value(register) == Sha256Digest::ZERO
     }
 }
 
@@ -197,10 +197,7 @@ fn ak_template() -> Vec<u8> {
 }
 
 /// Parses a whole `TPM2_PCR_Read` response that must hold exactly `registers`, in order.
-fn parse_pcr_read(
-    response: &[u8],
-    registers: &[u8],
-) -> Result<Vec<(u8, Sha256Digest)>, TpmError> {
+fn parse_pcr_read(response: &[u8], registers: &[u8]) -> Result<Vec<(u8, Sha256Digest)>, TpmError> {
     let mut fields = Fields::of_response(Code::PcrRead as u32, response)?;
     fields.u32()?; // update counter
     let expected = pcr_selection(registers.iter().copied());
@@ -220,10 +217,6 @@ fn parse_pcr_read(
             Ok((register, Digest(value)))
         })
         .collect()
-}
-
-fn zero() -> Sha256Digest {
-    Sha256Digest::from([0; 32])
 }
 
 #[cfg(test)]
@@ -265,7 +258,12 @@ mod tests {
     }
 
     #[test]
-    fn ak_template_has_the_length_that_azure_uses() {
-        assert_eq!(ak_template().len(), 26);
+    fn ak_template_has_the_known_bytes() {
+        let expected = [
+            0, 1, 0, 0x0B, 0, 5, 4, 0x72, // RSA, SHA-256, attributes
+            0, 0, 0, 0x10, 0, 0x14, 0, 0x0B, // no policy, no cipher, RSASSA with SHA-256
+            8, 0, 0, 0, 0, 0, 0, 0, // 2048 bits, usual exponent, no modulus
+        ];
+        assert_eq!(ak_template(), expected);
     }
 }

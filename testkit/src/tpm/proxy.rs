@@ -18,8 +18,8 @@ use std::thread;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::control::{CMD_SET_DATAFD, CMD_SHUTDOWN, Channel, MAX_MESSAGE, SUCCESS};
 use super::control::read_tpm_message;
+use super::control::{CMD_SET_DATAFD, CMD_SHUTDOWN, Channel, MAX_MESSAGE, SUCCESS};
 
 /// Listens on `path` for machines, one after another, until the process ends.
 ///

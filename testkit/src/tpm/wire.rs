@@ -163,8 +163,12 @@ pub fn pcr_selection(registers: impl IntoIterator<Item = u8>) -> Vec<u8> {
 pub struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// Takes the header off the response to `command`, and the parameter size if there were
-    /// sessions and no handle is returned.
+    /// Reads from bytes without a header.
+    pub fn of_bytes(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Takes the header off the response to `command`.
     ///
     /// # Errors
     ///

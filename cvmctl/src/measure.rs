@@ -1,0 +1,57 @@
+//! `cvmctl measure`: predicts from an image alone what a machine that boots it measures.
+//!
+//! I/O: opens the image and files to compare with, read-only.
+
+mod compare;
+mod events;
+mod request;
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::Context;
+use measurements::reference::ReferenceValues;
+use measurements::{Prediction, Uki, image};
+
+pub(crate) use request::MeasureArguments;
+use request::{Request, Task};
+
+use crate::report::{Outcome, Report};
+use events::EventList;
+
+/// Measures the image and does with the result what was asked for.
+pub(crate) fn run(request: &Request) -> anyhow::Result<Report> {
+    let uki = read_uki(&request.image)?;
+    let prediction = predict(&uki, &request.image)?;
+    let text = match &request.task {
+        Task::PrintValues => {
+            let id = &request.measurement_id;
+            ReferenceValues::from_prediction(id, request.attestation_type, &prediction).to_json()
+        }
+        Task::PrintEvents => events::table(&prediction),
+        Task::PrintEventsJson => {
+            let stub_version = uki.stub_version()?.to_string();
+            EventList::new(&request.measurement_id, stub_version, prediction).to_json()?
+        }
+        Task::Compare(files) => return compare::run(files, request, &prediction),
+    };
+    Ok(Report {
+        text,
+        outcome: Outcome::Good,
+    })
+}
+
+fn read_uki(path: &Path) -> anyhow::Result<Uki> {
+    let file = File::open(path).with_context(|| {
+        format!(
+            "open {}: give the path of a .raw, .vhd or .efi image",
+            path.display()
+        )
+    })?;
+    image::read_uki(file).with_context(|| format!("read the UKI of {}", path.display()))
+}
+
+fn predict(uki: &Uki, path: &Path) -> anyhow::Result<Prediction> {
+    measurements::predict(uki)
+        .with_context(|| format!("predict the measurements of {}", path.display()))
+}

@@ -1,0 +1,172 @@
+//! `--compare` and `--compare-events`: is it what was published, and if not, what has changed?
+//!
+//! I/O: reads the files to compare with.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use measurements::reference::{ReferenceValues, RegisterMatch, RegisterValue, Verdict};
+use measurements::{Prediction, explain};
+
+use super::events::{EventList, event_lines};
+use super::request::{CompareWith, Request};
+use crate::report::{Outcome, Report};
+
+/// Compares with every file that was given; the worst outcome counts.
+pub(super) fn run(
+    files: &CompareWith,
+    request: &Request,
+    prediction: &Prediction,
+) -> anyhow::Result<Report> {
+    let mut text = String::new();
+    let mut outcomes = Vec::new();
+    if let Some(path) = &files.values {
+        let report = with_values(path, files.entry.as_deref(), request, prediction)?;
+        text.push_str(&report.text);
+        outcomes.push(report.outcome);
+    }
+    if let Some(path) = &files.events {
+        let report = with_events(path, prediction)?;
+        text.push_str(&report.text);
+        outcomes.push(report.outcome);
+    }
+    let outcome = [Outcome::Bad, Outcome::Undecided]
+        .into_iter()
+        .find(|o| outcomes.contains(o));
+    Ok(Report {
+        text,
+        outcome: outcome.unwrap_or(Outcome::Good),
+    })
+}
+
+fn with_values(
+    path: &Path,
+    id: Option<&str>,
+    request: &Request,
+    prediction: &Prediction,
+) -> anyhow::Result<Report> {
+    let file = path.display();
+    let published = ReferenceValues::parse(&read(path)?)
+        .with_context(|| format!("read the reference values in {file}"))?;
+    let kind = request.attestation_type;
+    let candidates: Vec<_> = published
+        .iter()
+        .filter(|entry| entry.attestation_type == kind)
+        .filter(|entry| id.is_none_or(|id| entry.measurement_id == id))
+        .map(|entry| (entry, entry.compare(prediction)))
+        .collect();
+    let Some((entry, matches)) = candidates.iter().max_by_key(|(_, matches)| rank(matches)) else {
+        let wanted = id.map(|id| format!(" named {id}")).unwrap_or_default();
+        bail!("compare with {file}: expected an entry for {kind}{wanted}, got none");
+    };
+
+    let outcome = outcome(matches);
+    let mut text: String = matches.iter().map(|m| line(m, prediction)).collect();
+    let name = &entry.measurement_id;
+    // Writing to a string cannot fail.
+    let _ = match (outcome, candidates.len()) {
+        (Outcome::Good, _) => writeln!(text, "equal to {file} ({name})"),
+        (Outcome::Bad, 1) => writeln!(text, "different from {file} ({name})"),
+        (Outcome::Bad, several) => {
+            writeln!(
+                text,
+                "different from all {several} entries of {file}, {name} is the closest"
+            )
+        }
+        (Outcome::Undecided, _) => {
+            writeln!(
+                text,
+                "could not tell: {file} ({name}) has registers that depend on more than the image"
+            )
+        }
+    };
+    Ok(Report { text, outcome })
+}
+
+fn with_events(path: &Path, prediction: &Prediction) -> anyhow::Result<Report> {
+    let file = path.display();
+    let list =
+        EventList::parse(&read(path)?).with_context(|| format!("read the events in {file}"))?;
+    let differences = explain::differences(&list.prediction(), prediction);
+    let mut text: String = differences
+        .iter()
+        .map(|(index, difference)| format!("PCR {index}: {difference}\n"))
+        .collect();
+    let name = &list.measurement_id;
+    let outcome = if differences.is_empty() {
+        Outcome::Good
+    } else {
+        Outcome::Bad
+    };
+    let _ = match differences.len() {
+        0 => writeln!(text, "events equal to {file} ({name})"),
+        1 => writeln!(text, "1 event different from {file} ({name})"),
+        many => writeln!(text, "{many} events different from {file} ({name})"),
+    };
+    Ok(Report { text, outcome })
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(path).with_context(|| format!("open {}", path.display()))
+}
+
+/// Equal entries first, then those with the most registers in common.
+fn rank(matches: &[RegisterMatch]) -> (bool, usize) {
+    let equal = matches
+        .iter()
+        .filter(|m| m.verdict() == Verdict::Equal)
+        .count();
+    (outcome(matches) == Outcome::Good, equal)
+}
+
+/// Registers that are not published say nothing; if none is comparable, nothing is said.
+fn outcome(matches: &[RegisterMatch]) -> Outcome {
+    let has = |verdict| matches.iter().any(|m| m.verdict() == verdict);
+    if has(Verdict::Different) {
+        Outcome::Bad
+    } else if has(Verdict::NotPredicted) || !has(Verdict::Equal) {
+        Outcome::Undecided
+    } else {
+        Outcome::Good
+    }
+}
+
+fn line(register: &RegisterMatch, prediction: &Prediction) -> String {
+    let index = register.register;
+    let actual = register
+        .actual
+        .map(|value| value.to_string())
+        .unwrap_or_default();
+    let expected = || {
+        let values: Vec<String> = register
+            .expected
+            .iter()
+            .map(RegisterValue::to_string)
+            .collect();
+        values.join(" or ")
+    };
+    match register.verdict() {
+        Verdict::Equal => format!("PCR {index:2}  {actual}\n"),
+        Verdict::NotPublished => format!("PCR {index:2}  {actual} (not published)\n"),
+        Verdict::NotPredicted => {
+            format!(
+                "PCR {index:2}  published as {}, depends on more than the image\n",
+                expected()
+            )
+        }
+        Verdict::Different => {
+            let events = prediction
+                .registers
+                .get(&index)
+                .map(event_lines)
+                .unwrap_or_default();
+            let expected = expected();
+            format!(
+                "PCR {index:2}  differs\n  expected  {expected}\n  actual    {actual}\n  \
+                 events behind the actual value:\n{events}"
+            )
+        }
+    }
+}

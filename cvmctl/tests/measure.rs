@@ -1,0 +1,354 @@
+//! `cvmctl measure` as a user runs it: output, exit codes, and what it says when something is
+//! wrong.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a panic in a test is a failing test"
+)]
+
+#[path = "../../measurements/tests/support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+
+use support::{Section, pe, section, uki_sections};
+use tempfile::TempDir;
+
+/// What a run said and returned.
+struct Run {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// A directory with images, in which cvmctl runs.
+struct Images(TempDir);
+
+impl Images {
+    /// The same UKI as `node.efi`, `node.raw` and `node.vhd`.
+    fn new() -> Self {
+        let images = Self(TempDir::new().unwrap());
+        images.write("node.efi", support::uki());
+        images.write("node.raw", support::disk(&support::uki()));
+        images.write("node.vhd", support::vhd(support::disk(&support::uki())));
+        images
+    }
+
+    fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
+        std::fs::write(self.0.path().join(name), contents).unwrap();
+    }
+
+    /// Writes a UKI that differs from the others in one section.
+    fn write_changed(&self, name: &str, new: &Section) {
+        let replace = |old: Section| {
+            if old.name == new.name {
+                new.clone()
+            } else {
+                old
+            }
+        };
+        let sections: Vec<_> = uki_sections().into_iter().map(replace).collect();
+        self.write(name, pe(&sections, &[], &[]));
+    }
+
+    fn run(&self, arguments: &[&str]) -> Run {
+        run_in(self.0.path(), arguments)
+    }
+
+    /// Runs `cvmctl measure` and returns what it printed, which must succeed.
+    fn output(&self, arguments: &[&str]) -> String {
+        let run = self.run(&[&["measure"], arguments].concat());
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+        run.stdout
+    }
+}
+
+fn run_in(directory: &Path, arguments: &[&str]) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cvmctl"));
+    let output = command
+        .current_dir(directory)
+        .args(arguments)
+        .output()
+        .unwrap();
+    Run {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+fn values_are_the_same_json_for_every_kind_of_image() {
+    let images = Images::new();
+    let efi = images.output(&["node.efi"]);
+    assert!(
+        efi.starts_with("{\n  \"measurement_id\": \"node.efi\",\n"),
+        "{efi}"
+    );
+    assert!(efi.contains("\"attestation_type\": \"azure-tdx\""));
+    let order = ["\"4\"", "\"9\"", "\"11\""].map(|key| efi.find(key).unwrap());
+    assert!(order.is_sorted());
+    for other in ["node.raw", "node.vhd"] {
+        let id = ["--measurement-id", "node.efi", other, "--json"];
+        assert_eq!(images.output(&id), efi);
+    }
+}
+
+#[test]
+fn names_say_nothing_about_the_kind_of_image() {
+    let images = Images::new();
+    images.write("node", support::vhd(support::disk(&support::uki())));
+    assert_eq!(
+        images.output(&["node", "--measurement-id", "x"]),
+        images.output(&["node.efi", "--measurement-id", "x"])
+    );
+}
+
+#[test]
+fn events_are_a_table_or_json() {
+    let images = Images::new();
+    let table = images.output(&["node.raw", "--events"]);
+    let separator = "df3f619804a92fdb4057192dc43dd748ea778adc52bc498ce80524c014b81119  separator";
+    for line in [
+        "PCR  4  ",
+        separator,
+        ".linux: name",
+        support::COMMAND_LINE,
+        "PCR 11  ",
+    ] {
+        assert!(table.contains(line), "{line}\n{table}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&images.output(&["node.raw", "--events", "--json"])).unwrap();
+    assert_eq!(json["stub_version"], "257.13-1~deb13u1");
+    assert_eq!(json["registers"]["11"]["events"][0]["what"], ".linux: name");
+}
+
+#[test]
+fn equal_image_is_0() {
+    let images = Images::new();
+    images.write("published.json", images.output(&["node.raw"]));
+    let text = images.output(&["node.vhd", "--compare", "published.json"]);
+    assert!(
+        text.ends_with("equal to published.json (node.raw)\n"),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 4);
+}
+
+#[test]
+fn different_image_is_1_and_says_what_differs() {
+    let images = Images::new();
+    images.write("published.json", images.output(&["node.raw"]));
+    images.write(
+        "published.events.json",
+        images.output(&["node.raw", "--events", "--json"]),
+    );
+    images.write_changed(
+        "changed.efi",
+        &section(".cmdline", "console=ttyS0 init=/bin/sh\0"),
+    );
+
+    let run = images.run(&["measure", "changed.efi", "--compare", "published.json"]);
+    assert_eq!((run.code, run.stderr.as_str()), (1, ""));
+    for text in [
+        "PCR  4  differs",
+        "PCR  9  differs",
+        "expected  ",
+        "actual    ",
+        "init=/bin/sh",
+    ] {
+        assert!(run.stdout.contains(text), "{text}\n{}", run.stdout);
+    }
+    assert!(
+        run.stdout
+            .ends_with("different from published.json (node.raw)\n")
+    );
+
+    let run = images.run(&[
+        "measure",
+        "changed.efi",
+        "--compare-events",
+        "published.events.json",
+    ]);
+    assert_eq!((run.code, run.stderr.as_str()), (1, ""));
+    for text in [
+        "PCR 9: kernel command line differs:\n  expected ",
+        "PCR 11: .cmdline: data differs:\n  expected ",
+        support::COMMAND_LINE,
+        "init=/bin/sh",
+        "3 events different from published.events.json (node.raw)\n",
+    ] {
+        assert!(run.stdout.contains(text), "{text}\n{}", run.stdout);
+    }
+}
+
+#[test]
+fn added_and_missing_events_are_named() {
+    let images = Images::new();
+    let more = [uki_sections(), vec![section(".splash", "picture")]].concat();
+    images.write("more.efi", pe(&more, &[], &[]));
+    images.write(
+        "node.events.json",
+        images.output(&["node.efi", "--events", "--json"]),
+    );
+    images.write(
+        "more.events.json",
+        images.output(&["more.efi", "--events", "--json"]),
+    );
+    let run = images.run(&[
+        "measure",
+        "more.efi",
+        "--compare-events",
+        "node.events.json",
+    ]);
+    assert_eq!(run.code, 1);
+    assert!(
+        run.stdout.contains("PCR 11: event added: "),
+        "{}",
+        run.stdout
+    );
+    let run = images.run(&[
+        "measure",
+        "node.efi",
+        "--compare-events",
+        "more.events.json",
+    ]);
+    assert_eq!(run.code, 1);
+    assert!(
+        run.stdout.contains("PCR 11: event missing: "),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout.contains(".splash: data: 7 bytes"),
+        "{}",
+        run.stdout
+    );
+    let run = images.run(&[
+        "measure",
+        "node.raw",
+        "--compare-events",
+        "node.events.json",
+    ]);
+    assert_eq!(
+        (run.code, run.stdout.lines().count()),
+        (0, 1),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
+fn list_is_searched_for_an_equal_entry() {
+    let images = Images::new();
+    images.write_changed("old.efi", &section(".uname", "6.11"));
+    let [old, new] = ["old.efi", "node.efi"].map(|image| images.output(&[image]));
+    images.write("list.json", format!("[{old},{new}]"));
+    let text = images.output(&["node.raw", "--compare", "list.json"]);
+    assert!(text.ends_with("equal to list.json (node.efi)\n"), "{text}");
+
+    let compare = [
+        "measure",
+        "node.raw",
+        "--compare",
+        "list.json",
+        "--measurement-id",
+        "old.efi",
+    ];
+    let run = images.run(&compare);
+    assert_eq!(run.code, 1, "{}", run.stdout);
+
+    images.write_changed("other.efi", &section(".uname", "6.10"));
+    let run = images.run(&["measure", "other.efi", "--compare", "list.json"]);
+    assert_eq!(run.code, 1);
+    assert!(
+        run.stdout
+            .contains("different from all 2 entries of list.json"),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
+fn what_cannot_be_told_is_2_and_says_why() {
+    let images = Images::new();
+    images.write("text", "hello");
+    std::fs::create_dir(images.0.path().join("folder")).unwrap();
+    images.write("empty.json", "[]");
+    images.write("published.json", images.output(&["node.raw"]));
+    let long = "00".repeat(48);
+    let entry = |kind: &str, registers: &str| {
+        format!(
+            r#"{{"measurement_id":"x","attestation_type":"{kind}","measurements":{registers}}}"#
+        )
+    };
+    images.write(
+        "tdx.json",
+        entry("dcap-tdx", &format!(r#"{{"1":"{long}"}}"#)),
+    );
+    images.write(
+        "zero.json",
+        entry("azure-tdx", &format!(r#"{{"7":"{}"}}"#, "00".repeat(32))),
+    );
+    images.write_changed(
+        "new.efi",
+        &section(".sdmagic", "#### LoaderInfo: systemd-stub 258 ####"),
+    );
+    let edited = images
+        .output(&["node.raw", "--events", "--json"])
+        .replacen("df3f", "df30", 1);
+    images.write("edited.json", edited);
+
+    let compare = |file| vec!["node.raw", "--compare", file];
+    for (arguments, expected) in [
+        (vec!["absent.raw"], "open absent.raw"),
+        (
+            vec!["text"],
+            "expected a raw disk with a GPT, a fixed VHD or a PE",
+        ),
+        (vec!["."], "take a name from .: use --measurement-id"),
+        (vec!["folder"], "read the UKI of folder"),
+        (vec!["new.efi"], "expected systemd-stub 257, got 258"),
+        (compare("absent.json"), "open absent.json"),
+        (compare("empty.json"), "expected at least one entry"),
+        (
+            compare("tdx.json"),
+            "expected an entry for azure-tdx, got none",
+        ),
+        (
+            vec!["node.raw", "--compare-events", "published.json"],
+            "--events --json",
+        ),
+        (
+            vec!["node.raw", "--compare-events", "edited.json"],
+            "events of PCR 4 do not lead",
+        ),
+        (vec![], "<IMAGE>"),
+        (vec!["node.raw", "--attestation-type", "none"], "azure-tdx"),
+    ] {
+        let run = images.run(&[&["measure"], &arguments[..]].concat());
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(run.stderr.contains(expected), "{expected}\n{}", run.stderr);
+    }
+
+    let run = images.run(&["measure", "node.raw", "--compare", "zero.json"]);
+    assert_eq!(run.code, 2, "{}", run.stdout);
+    assert!(
+        run.stdout.contains("PCR  7  published as 0000"),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
+fn help_has_examples_and_exit_codes() {
+    let images = Images::new();
+    let run = images.run(&["--help"]);
+    assert_eq!(run.code, 0);
+    assert!(run.stdout.contains("Exit codes:"));
+    assert!(images.output(&["--help"]).contains("--compare node.json"));
+}

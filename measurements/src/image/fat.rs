@@ -1,0 +1,250 @@
+//! Reads one file out of a FAT12, FAT16 or FAT32 file system.
+//!
+//! Follows Microsoft's "FAT: General Overview of On-Disk Format" 1.03; names in comments are that
+//! document's. Every cluster chain is bounded by the size that it must have, so that loops end.
+//!
+//! Left out: writing, the second FAT, FSInfo.
+//!
+//! I/O: reads the boot sector, the FAT, directories and the file.
+
+mod directory;
+mod layout;
+mod table;
+
+use std::io::{Read, Seek};
+
+use directory::{Entry, Kind};
+use layout::{Layout, RootDirectory};
+use table::Table;
+
+use super::window::{ReadError, Window};
+
+/// Largest directory that is read: 65,536 entries of 32 bytes, the specification's limit.
+const MAX_DIRECTORY_SIZE: u64 = 2 << 20;
+
+/// Why a file cannot be read from a FAT file system.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FatError {
+    /// The image could not be read.
+    #[error("the file system cannot be read")]
+    Read(#[from] ReadError),
+    /// A number in the boot sector is not one of a FAT file system.
+    #[error("expected {what} to be {expected}, got {actual}: not a FAT file system")]
+    Field {
+        /// The number's name.
+        what: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What it is.
+        actual: u64,
+    },
+    /// There is no such file or directory.
+    #[error("expected the file {path}, but there is no {missing} in it")]
+    NotFound {
+        /// The file that was looked for.
+        path: String,
+        /// The part of its path that is not there.
+        missing: String,
+    },
+    /// It is a directory where a file is expected, or the other way round.
+    #[error("expected {path} to be a {expected}")]
+    WrongKind {
+        /// What is of the wrong kind.
+        path: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The file is larger than is sensible.
+    #[error("{path} has {actual} bytes, expected at most {limit}")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// Its size.
+        actual: u64,
+        /// Most that is read.
+        limit: u64,
+    },
+    /// A file's clusters end before its size is reached.
+    #[error("cluster {cluster} is followed by {next:#x}, expected one of the clusters 2 to {last}")]
+    Chain {
+        /// Where the chain breaks.
+        cluster: u32,
+        /// What the FAT says is next: an end mark, a free, bad or absent cluster.
+        next: u32,
+        /// The last cluster.
+        last: u32,
+    },
+    /// A directory does not end.
+    #[error("a directory is longer than {MAX_DIRECTORY_SIZE} bytes, or its clusters form a loop")]
+    EndlessDirectory,
+}
+
+/// A FAT file system.
+pub(super) struct Fat<'r, R> {
+    volume: Window<'r, R>,
+    layout: Layout,
+    table: Table,
+}
+
+impl<'r, R: Read + Seek> Fat<'r, R> {
+    /// Reads the boot sector and the first FAT.
+    pub(super) fn open(mut volume: Window<'r, R>) -> Result<Self, FatError> {
+        let layout = Layout::parse(&volume.read(0, 512)?)?;
+        let bytes = volume.read(layout.table_start, layout.table_size)?;
+        let table = Table::new(layout.kind, bytes, layout.clusters);
+        Ok(Self {
+            volume,
+            layout,
+            table,
+        })
+    }
+
+    /// Reads the whole file at `path`, whose names are compared without regard to case.
+    pub(super) fn read_file(&mut self, path: &[&str], limit: u64) -> Result<Vec<u8>, FatError> {
+        let full = || path.join("/");
+        match self.find(path)? {
+            Ok(Entry {
+                kind: Kind::File { size },
+                first_cluster,
+                ..
+            }) => {
+                let size = u64::from(size);
+                if size > limit {
+                    return Err(FatError::TooLarge {
+                        path: full(),
+                        actual: size,
+                        limit,
+                    });
+                }
+                self.read_chain(first_cluster, size)
+            }
+            Ok(_) => Err(FatError::WrongKind {
+                path: full(),
+                expected: "file",
+            }),
+            Err(missing) => Err(FatError::NotFound {
+                path: full(),
+                missing,
+            }),
+        }
+    }
+
+    /// The names of the files in the directory at `path`; none if there is no such directory.
+    pub(super) fn list(&mut self, path: &[&str]) -> Result<Vec<String>, FatError> {
+        let Ok(Entry {
+            kind: Kind::Directory,
+            first_cluster,
+            ..
+        }) = self.find(path)?
+        else {
+            return Ok(Vec::new());
+        };
+        let entries = self.read_directory(Some(first_cluster))?;
+        let files = entries
+            .into_iter()
+            .filter(|entry| entry.kind != Kind::Directory);
+        Ok(files
+            .map(|entry| entry.long_name.unwrap_or(entry.short_name))
+            .collect())
+    }
+
+    /// Walks down `path`. The inner error is the first part of it that is not there.
+    fn find(&mut self, path: &[&str]) -> Result<Result<Entry, String>, FatError> {
+        let mut directory = None;
+        let mut found = None;
+        for name in path {
+            if found.is_some() && directory.is_none() {
+                let expected = "directory";
+                return Err(FatError::WrongKind {
+                    path: path.join("/"),
+                    expected,
+                });
+            }
+            let entries = self.read_directory(directory)?;
+            let Some(entry) = entries.into_iter().find(|entry| entry.is_named(name)) else {
+                return Ok(Err((*name).to_owned()));
+            };
+            directory = (entry.kind == Kind::Directory).then_some(entry.first_cluster);
+            found = Some(entry);
+        }
+        Ok(found.ok_or_else(String::new))
+    }
+
+    /// Reads the entries of the directory whose first cluster this is; the root's if there is none.
+    fn read_directory(&mut self, first_cluster: Option<u32>) -> Result<Vec<Entry>, FatError> {
+        // ".." of a directory in the root has cluster 0; it is never followed.
+        let bytes = match (first_cluster, self.layout.root) {
+            (Some(cluster), _) | (None, RootDirectory::Cluster(cluster)) => {
+                self.read_directory_chain(cluster)?
+            }
+            (None, RootDirectory::Fixed { start, size }) => self.volume.read(start, size)?,
+        };
+        Ok(directory::parse(&bytes))
+    }
+
+    fn read_directory_chain(&mut self, first: u32) -> Result<Vec<u8>, FatError> {
+        let mut bytes = Vec::new();
+        let mut cluster = first;
+        while (bytes.len() as u64) < MAX_DIRECTORY_SIZE {
+            let start = self
+                .layout
+                .cluster_start(cluster)
+                .ok_or_else(|| self.broken(first, cluster))?;
+            self.volume
+                .read_into(start, self.layout.cluster_size, &mut bytes)?;
+            let next = self.table.next(cluster);
+            if self.table.is_end(next) {
+                return Ok(bytes);
+            }
+            cluster = next;
+        }
+        Err(FatError::EndlessDirectory)
+    }
+
+    /// Reads `size` bytes from the chain that begins with `first`.
+    fn read_chain(&mut self, first: u32, size: u64) -> Result<Vec<u8>, FatError> {
+        let mut bytes = Vec::new();
+        if size > self.layout.data_size() {
+            let last = self.layout.last_cluster();
+            return Err(FatError::Chain {
+                cluster: first,
+                next: first,
+                last,
+            });
+        }
+        // The one allocation: growing step by step would need twice the file's size.
+        bytes.reserve_exact(usize::try_from(size).unwrap_or(0));
+        let mut previous = first;
+        let mut cluster = first;
+        let mut left = size;
+        while left > 0 {
+            let start = self.layout.cluster_start(cluster);
+            let start = start.ok_or_else(|| self.broken(previous, cluster))?;
+            // Clusters that follow each other are read at once.
+            let mut run = self.layout.cluster_size;
+            let mut next = self.table.next(cluster);
+            while run < left && next == cluster.saturating_add(1) {
+                if self.layout.cluster_start(next).is_none() {
+                    break;
+                }
+                run = run.saturating_add(self.layout.cluster_size);
+                cluster = next;
+                next = self.table.next(cluster);
+            }
+            let run = run.min(left);
+            self.volume.read_into(start, run, &mut bytes)?;
+            left = left.saturating_sub(run);
+            (previous, cluster) = (cluster, next);
+        }
+        Ok(bytes)
+    }
+
+    fn broken(&self, cluster: u32, next: u32) -> FatError {
+        FatError::Chain {
+            cluster,
+            next,
+            last: self.layout.last_cluster(),
+        }
+    }
+}

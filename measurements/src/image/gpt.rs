@@ -1,0 +1,209 @@
+//! Finds the EFI system partition in a GUID partition table.
+//!
+//! Follows UEFI 2.10, 5.3 "GUID Partition Table (GPT) Disk Layout": primary header in the second
+//! block, both checksums verified. The backup table is not read: firmware measures and boots from
+//! the primary one.
+//!
+//! I/O: reads the header and the partition entries.
+
+use std::io::{Read, Seek};
+
+use super::crc32::crc32;
+use super::window::{ReadError, Window};
+use crate::bytes::{array, index, slice, u32_le, u64_le};
+
+/// Sizes of a logical block that disks have.
+const BLOCK_SIZES: [u64; 2] = [512, 4096];
+const SIGNATURE: &[u8; 8] = b"EFI PART";
+/// Bytes of a header of revision 1.0, and how far the block may be used.
+const HEADER_SIZE: u32 = 92;
+/// Bytes of an entry: 128, or a power of two times that. More than this nobody uses.
+const ENTRY_SIZES: [u32; 4] = [128, 256, 512, 1024];
+/// Most entries that are read. Every partitioning tool writes 128.
+const MAX_ENTRIES: u32 = 1024;
+/// C12A7328-F81F-11D2-BA4B-00A0C93EC93B, as it is on disk.
+const ESP_TYPE: [u8; 16] = [
+    0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b,
+];
+
+/// Why a partition table cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GptError {
+    /// The image could not be read.
+    #[error("the partition table cannot be read")]
+    Read(#[from] ReadError),
+    /// There is no table.
+    #[error("expected the signature \"EFI PART\" at byte 512 or 4096, got something else")]
+    NoTable,
+    /// A checksum is wrong.
+    #[error("expected the checksum of the {what} to be {expected:#010x}, got {actual:#010x}")]
+    Checksum {
+        /// Of what.
+        what: &'static str,
+        /// Computed.
+        expected: u32,
+        /// Written in the header.
+        actual: u32,
+    },
+    /// A number in the table is outside of what the specification or common sense allows.
+    #[error("expected {what} to be {expected}, got {actual}")]
+    Field {
+        /// The number's name.
+        what: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What it is.
+        actual: u64,
+    },
+    /// Nothing to boot from, or several partitions that firmware could choose from.
+    #[error("expected exactly one EFI system partition, got {count}")]
+    EspCount {
+        /// How many there are.
+        count: usize,
+    },
+}
+
+/// A partition, in bytes from the disk's beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Partition {
+    pub(super) start: u64,
+    pub(super) size: u64,
+}
+
+/// Says whether there is a GPT at all, for any block size.
+pub(super) fn is_disk<R: Read + Seek>(disk: &mut Window<'_, R>) -> Result<bool, ReadError> {
+    Ok(block_size(disk)?.is_some())
+}
+
+/// Returns the one EFI system partition.
+///
+/// # Errors
+///
+/// [`GptError`] if the table is damaged, or has not exactly one such partition.
+pub(super) fn find_esp<R: Read + Seek>(disk: &mut Window<'_, R>) -> Result<Partition, GptError> {
+    let block = block_size(disk)?.ok_or(GptError::NoTable)?;
+    let header = Header::parse(&disk.read(block, block)?)?;
+    let start = header
+        .entries_block
+        .checked_mul(block)
+        .ok_or(GptError::Field {
+            what: "the entries' first block",
+            expected: "on the disk",
+            actual: header.entries_block,
+        })?;
+    let size = u64::from(header.entry_size).saturating_mul(header.entry_count.into());
+    let entries = disk.read(start, size)?;
+    check("partition entries", crc32(&entries), header.entries_crc)?;
+
+    let mut esps = entries
+        .chunks_exact(index(header.entry_size))
+        .filter(|entry| array(entry, 0) == Some(ESP_TYPE));
+    match (esps.next(), esps.count()) {
+        (Some(entry), 0) => parse_entry(entry, block),
+        (None, _) => Err(GptError::EspCount { count: 0 }),
+        (Some(_), more) => Err(GptError::EspCount {
+            count: more.saturating_add(1),
+        }),
+    }
+}
+
+fn block_size<R: Read + Seek>(disk: &mut Window<'_, R>) -> Result<Option<u64>, ReadError> {
+    for size in BLOCK_SIZES {
+        if disk.read_up_to(size, 8)? == SIGNATURE {
+            return Ok(Some(size));
+        }
+    }
+    Ok(None)
+}
+
+/// The fields of a GPT header that are needed.
+struct Header {
+    entries_block: u64,
+    entry_count: u32,
+    entry_size: u32,
+    entries_crc: u32,
+}
+
+impl Header {
+    /// Parses the block that holds the header. It is at least 512 bytes, so that the fields, all
+    /// in the first 92, are there.
+    fn parse(block: &[u8]) -> Result<Self, GptError> {
+        let u32_field = |offset| u32_le(block, offset).unwrap_or_default();
+        let size = u32_field(12);
+        let header = slice(block, 0, index(size)).filter(|_| size >= HEADER_SIZE);
+        let header = header.ok_or(GptError::Field {
+            what: "the header's size",
+            expected: "92 to one block",
+            actual: size.into(),
+        })?;
+        // The checksum is computed with its own field zero.
+        let mut zeroed = header.to_vec();
+        if let Some(field) = zeroed.get_mut(16..20) {
+            field.fill(0);
+        }
+        check("header", crc32(&zeroed), u32_field(16))?;
+
+        let this_block = u64_le(block, 24).unwrap_or_default();
+        if this_block != 1 {
+            let what = "the header's own block";
+            return Err(GptError::Field {
+                what,
+                expected: "1",
+                actual: this_block,
+            });
+        }
+        let (entry_count, entry_size) = (u32_field(80), u32_field(84));
+        if entry_count == 0 || entry_count > MAX_ENTRIES {
+            let actual = entry_count.into();
+            return Err(GptError::Field {
+                what: "the entries",
+                expected: "1 to 1024",
+                actual,
+            });
+        }
+        if !ENTRY_SIZES.contains(&entry_size) {
+            return Err(GptError::Field {
+                what: "an entry's size",
+                expected: "128, 256, 512 or 1024",
+                actual: entry_size.into(),
+            });
+        }
+        let entries_block = u64_le(block, 72).unwrap_or_default();
+        Ok(Self {
+            entries_block,
+            entry_count,
+            entry_size,
+            entries_crc: u32_field(88),
+        })
+    }
+}
+
+fn check(what: &'static str, expected: u32, actual: u32) -> Result<(), GptError> {
+    if expected == actual {
+        Ok(())
+    } else {
+        Err(GptError::Checksum {
+            what,
+            expected,
+            actual,
+        })
+    }
+}
+
+fn parse_entry(entry: &[u8], block: u64) -> Result<Partition, GptError> {
+    let first = u64_le(entry, 32).unwrap_or_default();
+    let last = u64_le(entry, 40).unwrap_or_default();
+    let bytes = || {
+        let blocks = last.checked_sub(first)?.checked_add(1)?;
+        Some(Partition {
+            start: first.checked_mul(block)?,
+            size: blocks.checked_mul(block)?,
+        })
+    };
+    bytes().ok_or(GptError::Field {
+        what: "the EFI system partition's last block",
+        expected: "after its first, and on the disk",
+        actual: last,
+    })
+}

@@ -1,0 +1,247 @@
+//! The same UKI is found in every kind of image, and images that are ambiguous or damaged are
+//! refused with a reason.
+
+#![allow(clippy::unwrap_used, reason = "a panic in a test is a failing test")]
+
+mod support;
+
+use std::io::Cursor;
+
+use measurements::image::{FatError, GptError, ImageError, VhdError, read_uki};
+use measurements::{PeError, predict};
+use support::{ESP_TYPE, FatType, OTHER_TYPE, disk, esp, fat, gpt, uki, vhd};
+
+const PATH: &str = "EFI/BOOT/BOOTX64.EFI";
+
+fn read(image: Vec<u8>) -> Result<Vec<u8>, ImageError> {
+    read_uki(Cursor::new(image)).map(|uki| uki.as_bytes().to_vec())
+}
+
+#[test]
+fn raw_vhd_and_bare_uki_lead_to_the_same_prediction() {
+    let predict = |image| predict(&read_uki(Cursor::new(image)).unwrap()).unwrap();
+    let bare = predict(uki());
+    assert_eq!(predict(disk(&uki())), bare);
+    assert_eq!(predict(vhd(disk(&uki()))), bare);
+    assert_eq!(
+        bare.registers.keys().copied().collect::<Vec<_>>(),
+        [4, 9, 11]
+    );
+}
+
+#[test]
+fn every_width_of_fat_and_block_size_is_read() {
+    for (kind, sector, size) in [
+        (FatType::Fat12, 512, 1 << 20),
+        (FatType::Fat12, 4096, 8 << 20),
+        (FatType::Fat16, 512, 16 << 20),
+        (FatType::Fat16, 4096, 64 << 20),
+        (FatType::Fat32, 512, 40 << 20),
+    ] {
+        let partition = fat(kind, sector, size, &[(PATH, &uki())]);
+        for block in [512, 4096] {
+            let image = gpt(block, &[(ESP_TYPE, &partition)]);
+            assert_eq!(
+                read(image).unwrap(),
+                uki(),
+                "{kind:?}, sectors {sector}, blocks {block}"
+            );
+        }
+    }
+}
+
+#[test]
+fn names_are_compared_without_case_and_may_be_long() {
+    let uki = uki();
+    let image = |path: &str| {
+        let files = [("a file with a long name.txt", &b"x"[..]), (path, &uki)];
+        gpt(
+            512,
+            &[(ESP_TYPE, &fat(FatType::Fat12, 512, 1 << 20, &files))],
+        )
+    };
+    assert_eq!(read(image("efi/boot/bootx64.efi")).unwrap(), uki);
+    assert_eq!(read(image("EFI/Boot/BootX64.efi")).unwrap(), uki);
+}
+
+#[test]
+fn fragmented_files_are_put_together() {
+    // Two files written in turns, a cluster each, have no two clusters in a row.
+    use std::io::Write;
+    let uki = uki();
+    let mut volume = Cursor::new(fat(FatType::Fat16, 512, 16 << 20, &[]));
+    {
+        let fat = fatfs::FileSystem::new(&mut volume, fatfs::FsOptions::new()).unwrap();
+        fat.root_dir()
+            .create_dir("EFI")
+            .unwrap()
+            .create_dir("BOOT")
+            .unwrap();
+        let mut file = fat.root_dir().create_file(PATH).unwrap();
+        let mut other = fat.root_dir().create_file("other").unwrap();
+        for chunk in uki.chunks(512) {
+            file.write_all(chunk).unwrap();
+            other.write_all(&[0xee; 512]).unwrap();
+        }
+    }
+    assert_eq!(
+        read(gpt(512, &[(ESP_TYPE, volume.get_ref())])).unwrap(),
+        uki
+    );
+}
+
+#[test]
+fn not_exactly_one_esp_is_refused() {
+    let esp = esp(&uki());
+    let none = read(gpt(512, &[(OTHER_TYPE, &esp)]));
+    assert!(
+        matches!(none, Err(ImageError::Gpt(GptError::EspCount { count: 0 }))),
+        "{none:?}"
+    );
+    let two = read(gpt(
+        512,
+        &[(ESP_TYPE, &esp), (OTHER_TYPE, &[0; 512]), (ESP_TYPE, &esp)],
+    ));
+    assert!(
+        matches!(two, Err(ImageError::Gpt(GptError::EspCount { count: 2 }))),
+        "{two:?}"
+    );
+}
+
+#[test]
+fn damaged_partition_table_is_refused() {
+    let header = |offset: usize| {
+        let mut image = disk(&uki());
+        image[offset] ^= 1;
+        read(image).unwrap_err()
+    };
+    let is_checksum = |error: &ImageError, name: &str| matches!(error, ImageError::Gpt(GptError::Checksum { what, .. }) if *what == name);
+    assert!(is_checksum(&header(512 + 40), "header"));
+    assert!(is_checksum(&header(1024 + 40), "partition entries"));
+}
+
+#[test]
+fn missing_file_and_file_in_place_of_directory_are_told_apart() {
+    let error = |path: &str| {
+        let partition = fat(FatType::Fat12, 512, 1 << 20, &[(path, &uki())]);
+        read(gpt(512, &[(ESP_TYPE, &partition)])).unwrap_err()
+    };
+    let missing = error("EFI/Linux/uki.efi");
+    assert!(
+        matches!(&missing, ImageError::Fat(FatError::NotFound { missing, .. }) if missing == "BOOT"),
+        "{missing:?}"
+    );
+    assert!(matches!(
+        error("EFI/BOOT"),
+        ImageError::Fat(FatError::WrongKind { .. })
+    ));
+}
+
+#[test]
+fn additions_that_the_stub_would_take_are_refused() {
+    for addition in [
+        "EFI/BOOT/BOOTX64.EFI.extra.d/debug.addon.efi",
+        "EFI/BOOT/BOOTX64.EFI.extra.d/passwd.cred",
+        "loader/addons/debug.addon.efi",
+        "loader/credentials/passwd.CRED",
+    ] {
+        let files = [(PATH, &uki()[..]), (addition, &b"x"[..])];
+        let image = gpt(
+            512,
+            &[(ESP_TYPE, &fat(FatType::Fat12, 512, 1 << 20, &files))],
+        );
+        let error = read(image).unwrap_err();
+        assert!(
+            matches!(&error, ImageError::Sidecar { .. }),
+            "{addition}: {error:?}"
+        );
+    }
+    let harmless = [(PATH, &uki()[..]), ("loader/random-seed", &b"x"[..])];
+    let image = gpt(
+        512,
+        &[(ESP_TYPE, &fat(FatType::Fat12, 512, 1 << 20, &harmless))],
+    );
+    assert_eq!(read(image).unwrap(), uki());
+}
+
+#[test]
+fn damaged_and_dynamic_vhds_are_refused() {
+    let broken = |offset_from_footer: usize, value: u8| {
+        let mut image = vhd(disk(&uki()));
+        let footer = image.len() - 512;
+        image[footer + offset_from_footer] = value;
+        read(image).unwrap_err()
+    };
+    assert!(matches!(
+        broken(63, 3),
+        ImageError::Vhd(VhdError::NotFixed { actual: 3 })
+    ));
+    assert!(matches!(
+        broken(100, 1),
+        ImageError::Vhd(VhdError::Checksum { .. })
+    ));
+    // A disk that was cut: the footer still says its old size.
+    let mut cut = disk(&uki());
+    let footer = vhd(cut.clone()).split_off(cut.len());
+    cut.truncate(cut.len() - 512);
+    cut.extend(footer);
+    assert!(matches!(
+        read(cut).unwrap_err(),
+        ImageError::Vhd(VhdError::Size { .. })
+    ));
+}
+
+#[test]
+fn unknown_ambiguous_and_empty_files_are_refused() {
+    for image in [
+        Vec::new(),
+        vec![0; 100_000],
+        b"MZ".to_vec(),
+        b"conectix".to_vec(),
+    ] {
+        assert!(matches!(read(image), Err(ImageError::UnknownFormat)));
+    }
+    let mut both = disk(&uki());
+    both[..2].copy_from_slice(b"MZ");
+    both[0x3c..0x40].copy_from_slice(&0x80u32.to_le_bytes());
+    both[0x80..0x84].copy_from_slice(b"PE\0\0");
+    assert!(matches!(read(both), Err(ImageError::Ambiguous)));
+}
+
+#[test]
+fn cut_images_are_refused() {
+    let mut cut = disk(&uki());
+    cut.truncate(600_000);
+    assert!(read(cut).is_err());
+    let mut short = uki();
+    short.truncate(short.len() - 1);
+    let error = read(short).unwrap_err();
+    assert!(
+        matches!(error, ImageError::Pe(PeError::SectionOutside { .. })),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn looping_and_broken_cluster_chains_end() {
+    let partition = esp(&uki());
+    // FAT12, one reserved sector: the entries of clusters 2 and 3 are at bytes 3 to 5 of the FAT.
+    for entries in [
+        [0x02, 0x20, 0x00],
+        [0x00, 0x00, 0x00],
+        [0xf7, 0x7f, 0xff],
+        [0xee, 0xee, 0xee],
+    ] {
+        let mut broken = partition.clone();
+        let fat = usize::from(u16::from_le_bytes([broken[14], broken[15]])) * 512;
+        broken[fat + 3..fat + 6].copy_from_slice(&entries);
+        let error = read(gpt(512, &[(ESP_TYPE, &broken)])).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ImageError::Fat(FatError::Chain { .. } | FatError::EndlessDirectory)
+            ),
+            "{entries:x?}: {error:?}"
+        );
+    }
+}

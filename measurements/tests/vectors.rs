@@ -1,0 +1,159 @@
+//! Real data that lies beside the project, in `../shared/vectors`: the event log of one boot, and
+//! published reference values. Without it these tests say that they were skipped; in CI they fail.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a panic in a test is a failing test, and test data comes from files"
+)]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use measurements::Sha256Digest;
+use measurements::event_log::EventLog;
+use measurements::reference::{AttestationType, ReferenceValues};
+
+/// Returns the path of shared test data; `None`, after saying so, if it is not there.
+fn vectors(path: &str) -> Option<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let vectors = workspace.join("../shared/vectors").join(path);
+    if vectors.exists() {
+        return Some(vectors);
+    }
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "missing in CI: {}",
+        vectors.display()
+    );
+    // Not `eprintln`, which the test harness swallows when a test passes.
+    let _ = writeln!(
+        std::io::stderr(),
+        "SKIPPED: {} is not there",
+        vectors.display()
+    );
+    None
+}
+
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn boot_log(boot: &Path) -> EventLog {
+    EventLog::parse(&std::fs::read(boot.join("eventlog.bin")).unwrap()).unwrap()
+}
+
+/// The registers that were read in the guest.
+fn guest_registers(boot: &Path) -> Vec<(u32, Sha256Digest)> {
+    text(&boot.join("pcrs.txt"))
+        .lines()
+        .filter_map(|line| line.strip_prefix("pcr")?.split_once(' '))
+        .map(|(index, value)| (index.parse().unwrap(), value.trim().parse().unwrap()))
+        .collect()
+}
+
+#[test]
+fn replay_of_the_boot_is_what_the_guest_read() {
+    let Some(boot) = vectors("boot") else { return };
+    let log = boot_log(&boot);
+    let registers = guest_registers(&boot);
+    assert_eq!(registers.len(), 24);
+    for (index, value) in registers {
+        match index {
+            // Extended by Linux (IMA) and by systemd-pcrphase: not in the firmware's log.
+            10 | 11 => assert_ne!(log.replay(index), value),
+            // Set to ones by the TPM: dynamic launch.
+            17..=22 => assert_eq!(value.0, [0xff; 32]),
+            _ => assert_eq!(log.replay(index), value, "PCR {index}"),
+        }
+    }
+}
+
+#[test]
+fn events_of_the_boot_are_those_computed_from_its_image() {
+    let Some(boot) = vectors("boot") else { return };
+    let log = boot_log(&boot);
+    // The JSON document ends where the report on its comparison begins.
+    let computed = text(&boot.join("computed.txt"));
+    let json = computed.split("\nPCR4").next().unwrap();
+    let computed: serde_json::Value = serde_json::from_str(json).unwrap();
+    for register in [4, 9, 11] {
+        let expected: Vec<Sha256Digest> = computed["log"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|event| event[0] == register)
+            .map(|event| event[2].as_str().unwrap().parse().unwrap())
+            .collect();
+        assert!(!expected.is_empty());
+        assert_eq!(log.digests(register), expected, "PCR {register}");
+    }
+    assert_eq!(
+        log.replay(4).to_string(),
+        computed["pcr4"].as_str().unwrap()
+    );
+    assert_eq!(
+        log.replay(9).to_string(),
+        computed["pcr9"].as_str().unwrap()
+    );
+    assert_eq!(
+        log.replay(11).to_string(),
+        computed["pcr11"][""].as_str().unwrap()
+    );
+}
+
+#[test]
+fn prediction_rules_lead_from_the_boots_digests_to_its_registers() {
+    use measurements::predict::{pcr04, pcr11};
+    let Some(boot) = vectors("boot") else { return };
+    let log = boot_log(&boot);
+    let [_, _, uki, kernel] = log.digests(4)[..] else {
+        panic!("four events in PCR 4")
+    };
+    assert_eq!(pcr04::register(uki, kernel).value, log.replay(4));
+
+    let data: Vec<_> = log.digests(11).chunks(2).map(|event| event[1]).collect();
+    let names = [".linux", ".osrel", ".cmdline", ".initrd", ".uname", ".sbat"];
+    assert_eq!(
+        pcr11::register(names.into_iter().zip(data)).value,
+        log.replay(11)
+    );
+}
+
+#[test]
+fn log_in_front_of_unused_memory_is_the_same_log() {
+    let Some(boot) = vectors("boot") else { return };
+    let log = std::fs::read(boot.join("eventlog.bin")).unwrap();
+    for unused in [0x00, 0xff, 0x41] {
+        let memory = [&log[..], &[unused; 4096]].concat();
+        assert_eq!(
+            EventLog::parse_prefix(&memory),
+            Ok((boot_log(&boot), log.len()))
+        );
+        assert!(EventLog::parse(&memory).is_err());
+    }
+}
+
+#[test]
+fn published_lists_parse_and_round_trip() {
+    let (Some(published), Some(hub)) = (vectors("measurements"), vectors("hub")) else {
+        return;
+    };
+    let lists = std::fs::read_dir(published)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut types = std::collections::BTreeSet::new();
+    for path in lists.chain([hub.join("get-measurements.json")]) {
+        let entries = ReferenceValues::parse(&text(&path)).unwrap();
+        assert!(entries.len() > 1, "{}", path.display());
+        for entry in entries {
+            types.insert(entry.attestation_type);
+            assert_eq!(ReferenceValues::parse(&entry.to_json()).unwrap(), [entry]);
+        }
+    }
+    assert_eq!(
+        types.into_iter().collect::<Vec<_>>(),
+        [AttestationType::AzureTdx, AttestationType::DcapTdx]
+    );
+}

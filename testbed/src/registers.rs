@@ -1,0 +1,123 @@
+//! What an image should measure to, and whether a machine's TPM agrees.
+//!
+//! I/O: reads the image.
+
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use measurements::event_log::EventLog;
+use measurements::{Prediction, Sha256Digest};
+use serde::Serialize;
+use testkit::tpm::Pcrs;
+
+/// The registers that hold what is booted.
+pub(crate) const PREDICTED: [u8; 3] = [4, 9, 11];
+/// The registers that stay zero unless something unforeseen was loaded: command lines and
+/// credentials from outside (12), extension images (13), the machine's identity (15).
+pub(crate) const EMPTY: [u8; 3] = [12, 13, 15];
+
+/// Predicts what `image` measures to.
+pub(crate) fn predict_image(image: &Path) -> Result<Prediction> {
+    let file = File::open(image).with_context(|| format!("open {}", image.display()))?;
+    let uki = measurements::image::read_uki(file)
+        .with_context(|| format!("find the kernel image in {}", image.display()))?;
+    measurements::predict(&uki).context("predict the registers")
+}
+
+/// One register, expected and actual.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Row {
+    register: u8,
+    expected: Sha256Digest,
+    actual: Sha256Digest,
+}
+
+/// All registers that are verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Comparison(Vec<Row>);
+
+impl Comparison {
+    /// Compares the prediction with what a TPM holds.
+    pub(crate) fn new(prediction: &Prediction, actual: &Pcrs) -> Self {
+        let predicted = PREDICTED.map(|register| (register, prediction.value(register)));
+        let empty = EMPTY.map(|register| (register, Some(Sha256Digest::ZERO)));
+        let rows = predicted.into_iter().chain(empty);
+        Self(
+            rows.map(|(register, expected)| Row {
+                register,
+                expected: expected.unwrap_or(Sha256Digest::ZERO),
+                actual: actual.value(register),
+            })
+            .collect(),
+        )
+    }
+
+    /// Whether a verifier would accept the machine.
+    pub(crate) fn is_equal(&self) -> bool {
+        self.different().is_empty()
+    }
+
+    /// The registers that differ.
+    pub(crate) fn different(&self) -> Vec<u8> {
+        self.0
+            .iter()
+            .filter(|row| row.expected != row.actual)
+            .map(|row| row.register)
+            .collect()
+    }
+
+    /// Fails with the differences, if there are any.
+    pub(crate) fn ensure_equal(&self) -> Result<()> {
+        ensure!(self.is_equal(), "registers differ:\n{self}");
+        Ok(())
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in &self.0 {
+            let Row {
+                register, actual, ..
+            } = row;
+            if row.actual == row.expected {
+                writeln!(f, "  PCR {register:>2}  {actual}  as predicted")?;
+            } else {
+                let expected = row.expected;
+                writeln!(f, "  PCR {register:>2}  {actual}  DIFFERENT")?;
+                writeln!(f, "   predicted {expected}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fails unless the log has exactly the predicted events, in order.
+pub(crate) fn ensure_same_events(prediction: &Prediction, log: &EventLog) -> Result<()> {
+    for (&register, predicted) in &prediction.registers {
+        let logged = log.digests(register.into());
+        for (number, event) in predicted.events.iter().enumerate() {
+            let actual = logged.get(number);
+            ensure!(
+                actual == Some(&event.digest),
+                "PCR {register}, event {number} ({}): predicted {}, logged {}",
+                event.what,
+                event.digest,
+                actual.map_or("nothing".to_owned(), Sha256Digest::to_string)
+            );
+        }
+        ensure!(
+            logged.len() == predicted.events.len(),
+            "PCR {register}: {} events predicted, {} logged",
+            predicted.events.len(),
+            logged.len()
+        );
+    }
+    for register in EMPTY {
+        let count = log.digests(register.into()).len();
+        ensure!(count == 0, "PCR {register}: {count} events, none predicted");
+    }
+    Ok(())
+}

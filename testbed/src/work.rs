@@ -1,0 +1,64 @@
+//! The directory for logs and scratch files: the user's, or a temporary one that stays only if
+//! something went wrong.
+//!
+//! I/O: makes and removes directories.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+/// A directory to work in.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Given by the user: stays.
+    Given(PathBuf),
+    /// Ours: removed, unless kept.
+    Temporary(TempDir),
+}
+
+impl Work {
+    /// Makes the directory.
+    pub(crate) fn new(given: Option<&Path>) -> Result<Self> {
+        match given {
+            Some(path) => {
+                fs::create_dir_all(path).with_context(|| format!("make {}", path.display()))?;
+                let path = path.canonicalize().context("find the run directory")?;
+                Ok(Self::Given(path))
+            }
+            None => {
+                let directory = TempDir::with_prefix("testbed-");
+                Ok(Self::Temporary(
+                    directory.context("make a temporary directory")?,
+                ))
+            }
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Given(path) => path,
+            Self::Temporary(directory) => directory.path(),
+        }
+    }
+
+    /// Keeps it, whoever made it.
+    pub(crate) fn keep(self) -> PathBuf {
+        match self {
+            Self::Given(path) => path,
+            Self::Temporary(directory) => directory.keep(),
+        }
+    }
+}
+
+/// Makes `parent/name`, empty.
+pub(crate) fn fresh_directory(parent: &Path, name: &str) -> Result<PathBuf> {
+    let path = parent.join(name);
+    if path.exists() {
+        fs::remove_dir_all(&path).with_context(|| format!("clear {}", path.display()))?;
+    }
+    fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
+    Ok(path)
+}
