@@ -55,7 +55,7 @@ impl Sha256Digest {
     }
 
     /// Returns the register's value after `digest` was extended into it: SHA-256(self ‖ digest),
-    /// as TPM 2.0 Library, Part 1, 17.2 "Extend of a PCR".
+    /// as TPM 2.0 Library, Part 1, "PCR Operations".
     #[must_use]
     pub fn extend(self, digest: Self) -> Self {
         let mut hash = sha2::Sha256::new();

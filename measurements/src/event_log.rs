@@ -1,6 +1,6 @@
 //! Reads the firmware's event log and replays it.
 //!
-//! Follows TCG PC Client Platform Firmware Profile 1.06, 10.2 "Event Log Structures":
+//! Follows TCG PC Client Platform Firmware Profile 1.06, "Event Logging":
 //! the crypto-agile log that begins with a "Spec ID Event03". Only the SHA-256 bank is kept.
 //! A log proves nothing by itself: what it replays to must equal registers that were quoted.
 //!

@@ -52,7 +52,7 @@ pub enum ImageError {
     Ambiguous,
     /// The partition holds files that the stub would add to what the UKI says.
     #[error(
-        "the EFI system partition has {path}, which systemd-stub takes in addition to the UKI; \
+        "the EFI system partition has {path:?}, which systemd-stub takes in addition to the UKI; \
          build an image without it"
     )]
     Sidecar {

@@ -112,9 +112,9 @@ pub(crate) struct SectionHeader {
 }
 
 impl SectionHeader {
-    /// The name without its padding; not UTF-8 is shown as such.
+    /// The name without its padding, for people: what is not printable ASCII is escaped.
     pub(crate) fn name(&self) -> String {
-        String::from_utf8_lossy(self.name_bytes()).into_owned()
+        self.name_bytes().escape_ascii().to_string()
     }
 
     /// Names of eight bytes have no NUL.

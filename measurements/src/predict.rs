@@ -130,10 +130,10 @@ pub fn predict(uki: &Uki) -> Result<Prediction, PredictError> {
 }
 
 fn refuse_duplicates(uki: &Uki) -> Result<(), PredictError> {
-    let names: BTreeSet<String> = uki.section_names().collect();
-    for section in names {
-        let count = uki.count(&section);
-        if count > 1 {
+    let mut names = BTreeSet::new();
+    for section in uki.section_names() {
+        if !names.insert(section.clone()) {
+            let count = uki.section_names().filter(|name| *name == section).count();
             return Err(PredictError::DuplicateSection { section, count });
         }
     }

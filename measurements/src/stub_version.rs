@@ -15,7 +15,7 @@ pub struct StubVersion {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StubVersionError {
-    /// There is no `.sdmagic` section: not systemd-stub, or one older than 251.
+    /// There is no `.sdmagic` section: not systemd-stub.
     #[error(
         "the UKI has no .sdmagic section, so its stub is unknown and what it measures cannot be \
          predicted; build the UKI with systemd-stub 257"

@@ -56,7 +56,8 @@ impl Uki {
         StubVersion::parse(marker.stored)
     }
 
-    /// The names of all sections in the order of the section table.
+    /// The names of all sections in the order of the section table; what is not printable ASCII in
+    /// them is escaped.
     pub fn section_names(&self) -> impl Iterator<Item = String> {
         self.pe.sections.iter().map(|section| section.name())
     }

@@ -223,6 +223,16 @@ fn cut_images_are_refused() {
 }
 
 #[test]
+fn file_system_larger_than_its_partition_is_refused() {
+    let mut partition = esp(&uki());
+    partition.truncate(partition.len() - 512);
+    let error = read(gpt(512, &[(ESP_TYPE, &partition)])).unwrap_err();
+    let is_size =
+        matches!(&error, ImageError::Fat(FatError::Field { what, .. }) if *what == "TotSec");
+    assert!(is_size, "{error:?}");
+}
+
+#[test]
 fn looping_and_broken_cluster_chains_end() {
     let partition = esp(&uki());
     // FAT12, one reserved sector: the entries of clusters 2 and 3 are at bytes 3 to 5 of the FAT.

@@ -120,16 +120,16 @@ def _mkosi(
     installed = work / "installed" / f"{tools.name}-{packages.name}"
     installed.mkdir(parents=True, exist_ok=True)
     binds: list[Path | tuple[Path, str]] = [
-        (installed, "/work/installed"),
-        (work / "source", "/work/source"), (vendor, "/work/vendor"), (packages, "/work/repo"),
-        (work / "out", "/work/out"), (work / "workspace", "/work/workspace"),
-        (work / "packages", "/work/packages"), (compiled, "/work/compiled"),
+        (installed, "/build/installed"),
+        (work / "source", "/build/source"), (vendor, "/build/vendor"), (packages, "/build/repo"),
+        (work / "out", "/build/out"), (work / "workspace", "/build/workspace"),
+        (work / "packages", "/build/packages"), (compiled, "/build/compiled"),
     ]  # fmt: skip
     arguments = [
-        "mkosi", "--directory", f"/work/source/{IMAGES[name]}".removesuffix("/."), "--force",
-        "--local-mirror=file:///work/repo", "--repository-key-check=no", "--output-dir=/work/out",
-        "--workspace-dir=/work/workspace", "--package-cache-dir=/work/packages",
-        "--build-dir=/work/compiled", "--incremental=yes", "--cache-dir=/work/installed", "--build-sources=/work/source:cvm", "--build-sources=/work/vendor:vendor",
+        "mkosi", "--directory", f"/build/source/{IMAGES[name]}".removesuffix("/."), "--force",
+        "--local-mirror=file:///build/repo", "--repository-key-check=no", "--output-dir=/build/out",
+        "--workspace-dir=/build/workspace", "--package-cache-dir=/build/packages",
+        "--build-dir=/build/compiled", "--incremental=yes", "--cache-dir=/build/installed", "--build-sources=/build/source:cvm", "--build-sources=/build/vendor:vendor",
         "build",
     ]  # fmt: skip
     if clock:
@@ -159,9 +159,9 @@ def _shift_clock(clock: str, tools: Path, work: Path, binds: list[Path | tuple[P
     (tree_files / "etc/ld.so.preload").write_text(f"/{FAKETIME}\n")
     (tree_files / "etc/faketimerc").write_text(f"{clock}\n")
     binds += [(tree_files / "etc" / name, f"/etc/{name}") for name in ("ld.so.preload", "faketimerc")]
-    binds.append((tree_files, "/work/clock"))
+    binds.append((tree_files, "/build/clock"))
     removed = ("/etc/ld.so.preload", "/etc/faketimerc", f"/{Path(FAKETIME).parent}")
-    arguments[-1:-1] = ["--skeleton-tree=/work/clock", *(f"--remove-files={path}" for path in removed)]
+    arguments[-1:-1] = ["--skeleton-tree=/build/clock", *(f"--remove-files={path}" for path in removed)]
 
 
 def _headline(line: str) -> str:

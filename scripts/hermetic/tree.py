@@ -25,7 +25,7 @@ from progress import Step
 
 # Merged /usr, as Debian has it since bookworm; packages still ship some of these names.
 MERGED = ("bin", "sbin", "lib", "lib64")
-EMPTY = ("dev", "proc", "sys", "run", "tmp", "root", "var/tmp", "var/lib/dpkg", "etc/ssl/certs", "work")
+EMPTY = ("dev", "proc", "sys", "run", "tmp", "root", "var/tmp", "var/lib/dpkg", "etc/ssl/certs", "build")
 # Links that update-alternatives would make.
 ALTERNATIVES = {"usr/bin/awk": "mawk", "usr/bin/cc": "gcc", "usr/bin/which": "which.debianutils"}
 PASSWD = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"

@@ -90,7 +90,7 @@ pub(super) struct Fat<'r, R> {
 impl<'r, R: Read + Seek> Fat<'r, R> {
     /// Reads the boot sector and the first FAT.
     pub(super) fn open(mut volume: Window<'r, R>) -> Result<Self, FatError> {
-        let layout = Layout::parse(&volume.read(0, 512)?)?;
+        let layout = Layout::parse(&volume.read(0, 512)?, volume.size())?;
         let bytes = volume.read(layout.table_start, layout.table_size)?;
         let table = Table::new(layout.kind, bytes, layout.clusters);
         Ok(Self {

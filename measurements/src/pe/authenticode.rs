@@ -13,8 +13,8 @@ use crate::bytes::{index, slice};
 /// Computes the Authenticode digest of the PE that `bytes` is.
 ///
 /// Follows "Windows Authenticode Portable Executable Signature Format", "Calculating the PE Image
-/// Hash", and does it as literally as EDK II does in
-/// `DxeTpm2MeasureBootLib` (`MeasurePeImageAndExtend`): the headers but for CheckSum and the
+/// Hash", as literally as EDK II `SecurityPkg/Tcg/Tcg2Dxe/MeasureBootPeCoff.c`
+/// (`MeasurePeImageAndExtend`) does: the headers but for CheckSum and the
 /// certificate table's directory entry, the sections in the order of their place in the file, then
 /// what is left between *the sum of these lengths* and the certificate table.
 ///

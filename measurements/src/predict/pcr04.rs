@@ -1,7 +1,7 @@
 //! PCR 4, boot manager code: the firmware's decision to boot, then every image it loads.
 //!
 //! Mirrors, in this order:
-//! - EV_EFI_ACTION and EV_SEPARATOR: TCG PC Client Platform Firmware Profile 1.06, 3.3.4.5 "PCR\[4\]";
+//! - EV_EFI_ACTION and EV_SEPARATOR: TCG PC Client Platform Firmware Profile 1.06, on PCR\[4\];
 //!   EDK II `SecurityPkg/Tcg/Tcg2Dxe/Tcg2Dxe.c`, `OnReadyToBoot`.
 //! - EV_EFI_BOOT_SERVICES_APPLICATION for the UKI: EDK II
 //!   `SecurityPkg/Library/DxeTpm2MeasureBootLib`, `Tcg2MeasurePeImage`.

@@ -2,8 +2,8 @@
 //!
 //! Mirrors Linux 6.12 `drivers/firmware/efi/libstub/efi-stub-helper.c`: `efi_convert_cmdline`
 //! measures the image's LoadOptions (EFISTUB_EVT_LOAD_OPTIONS), `efi_load_initrd` what it gets
-//! through `LINUX_EFI_INITRD_MEDIA_GUID` (EFISTUB_EVT_INITRD). Both come from the stub, see
-//! [`super::command_line`] and [`super::initrd`].
+//! through `LINUX_EFI_INITRD_MEDIA_GUID` (EFISTUB_EVT_INITRD). What the stub makes of the sections
+//! `.cmdline` and `.initrd` before it hands them on is in `command_line.rs` and `initrd.rs`.
 //!
 //! I/O: none.
 

@@ -1,13 +1,14 @@
 //! What all scenarios share: the image, what it should measure to, and how machines are made.
 //!
-//! I/O: reads the image, makes directories, starts machines.
+//! I/O: copies the image, makes directories, starts machines.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use measurements::Prediction;
 use testkit::machine::{Accelerator, Machine};
+use testkit::tamper::disk::copy;
 
 use super::Options;
 use crate::Common;
@@ -47,9 +48,13 @@ impl Context {
         directory: &Path,
         signals: Signals,
     ) -> Result<Self> {
+        // A copy: an image that is built anew in the meantime must not confuse the results.
+        let name = common.image.file_name().context("the image has no name")?;
+        let image = directory.join(name);
+        copy(&common.image, &image).context("copy the image")?;
         Ok(Self {
-            prediction: predict_image(&common.image)?,
-            image: common.image.clone(),
+            prediction: predict_image(&image)?,
+            image,
             published: options.published.clone(),
             accelerator: Accelerator::detect(),
             memory: common.memory,

@@ -21,11 +21,14 @@ pub(super) fn ensure_absent(session: &Session, markers: &[&str]) -> Result<()> {
     }
 }
 
-/// The first line with any of the markers.
+/// The first line with any of the markers, in capitals or not.
 pub(super) fn find<'a>(lines: &'a [Line], markers: &[&str]) -> Option<&'a Line> {
-    lines
-        .iter()
-        .find(|line| markers.iter().any(|marker| line.text.contains(marker)))
+    lines.iter().find(|line| {
+        let text = line.text.to_lowercase();
+        markers
+            .iter()
+            .any(|marker| text.contains(&marker.to_lowercase()))
+    })
 }
 
 /// Presses Enter a few times on a console that was plugged in; fails if anything answers.

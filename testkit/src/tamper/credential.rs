@@ -39,6 +39,24 @@ pub fn marker_credentials(marker: &str) -> Vec<(String, String)> {
     ]
 }
 
+/// Credentials with short names, name and value, each of which shows the marker on the console.
+///
+/// QEMU's firmware configuration takes names of 55 characters, too few for those that make units.
+pub fn short_marker_credentials(marker: &str) -> Vec<(String, String)> {
+    let lower = marker.to_lowercase();
+    vec![
+        ("system.hostname".to_owned(), lower.clone()),
+        (
+            "tmpfiles.extra".to_owned(),
+            format!("w /dev/kmsg - - - - {marker}\n"),
+        ),
+        (
+            "fstab.extra".to_owned(),
+            format!("tmpfs /run/{lower} tmpfs defaults 0 0\n"),
+        ),
+    ]
+}
+
 /// A kernel command line that makes systemd run a command instead of its default target, and
 /// says the marker even if nobody obeys.
 pub fn marker_command_line(marker: &str) -> String {
@@ -100,6 +118,14 @@ mod tests {
         let credentials = marker_credentials("MARK-1");
         assert_eq!(credentials[0].0, "systemd.extra-unit.mark-1.service");
         assert!(credentials[1].1.contains("Wants=mark-1.service"));
+    }
+
+    #[test]
+    fn short_names_fit_into_the_firmware_configuration() {
+        for (name, value) in short_marker_credentials("MARK") {
+            assert!(fw_cfg_name(&name).len() <= 55, "{name}");
+            assert!(value.to_uppercase().contains("MARK"), "{value}");
+        }
     }
 
     #[test]

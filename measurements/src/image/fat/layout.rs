@@ -32,8 +32,9 @@ pub(super) enum RootDirectory {
 }
 
 impl Layout {
-    /// Parses the boot sector, of which `sector` holds at least 512 bytes.
-    pub(super) fn parse(sector: &[u8]) -> Result<Self, FatError> {
+    /// Parses the boot sector, of which `sector` holds at least 512 bytes, of a volume of
+    /// `volume_size` bytes.
+    pub(super) fn parse(sector: &[u8], volume_size: u64) -> Result<Self, FatError> {
         let byte = |offset| u64::from(u8_at(sector, offset).unwrap_or_default());
         let word = |offset| u64::from(u16_le(sector, offset).unwrap_or_default());
         let long = |offset| u64::from(u32_le(sector, offset).unwrap_or_default());
@@ -55,9 +56,12 @@ impl Layout {
         let table_sectors = require("FATSz", "not 0", either(word(22), long(36)), |count| {
             count > 0
         })?;
-        let sectors = require("TotSec", "not 0", either(word(19), long(32)), |count| {
-            count > 0
-        })?;
+        let sectors = require(
+            "TotSec",
+            "1 to the partition's size",
+            either(word(19), long(32)),
+            |count| (1..=volume_size.checked_div(sector_size).unwrap_or(0)).contains(&count),
+        )?;
 
         let root_entries = word(17);
         let root_start = reserved.saturating_add(tables.saturating_mul(table_sectors));

@@ -167,8 +167,7 @@ fn judge(attack: &Attack, session: &Session, log: &EventLog) -> Result<Option<St
     }
 }
 
-/// Whether an event's data contains the text in UTF-16, as systemd-stub writes it; at its
-/// beginning, so that one description is not found in another.
+/// Whether an event's data contains the text in UTF-16, as systemd-stub writes it.
 fn describes(data: &[u8], text: &str) -> bool {
     let text: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     data.windows(text.len()).any(|window| window == text)

@@ -12,7 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use testkit::child::run_tool;
 use testkit::machine::Device;
 use testkit::tamper::credential::{
-    fw_cfg_name, marker_command_line, marker_credentials, smbios_binary, smbios_text,
+    fw_cfg_name, marker_command_line, marker_credentials, short_marker_credentials, smbios_binary,
+    smbios_text,
 };
 use testkit::tamper::disk::{NewPartition, blank, copy_with_room, partition};
 use testkit::tamper::variable::{Variable, set};
@@ -22,8 +23,8 @@ use crate::boot_test::context::{Attempt, Context};
 use crate::boot_test::marker::{ensure_absent, ensure_silent};
 use crate::session::Session;
 
-const SMBIOS: &str = "MARKSMBIOS";
-const SMBIOS_NAME: &str = "marksmbiosname";
+pub(super) const SMBIOS: &str = "MARKSMBIOS";
+pub(super) const SMBIOS_PLAIN: &str = "MARKPLAIN";
 const FW_CFG: &str = "MARKFWCFG";
 const LOADER: &str = "MARKLOADER";
 const OPTIONS: &str = "MARKOPTIONS";
@@ -31,15 +32,22 @@ const MIB: u64 = 1 << 20;
 /// How long to wait for a device that was plugged in to say something.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Partitions that systemd-gpt-auto-generator would use: sgdisk's code, and the words on the
-/// console that would show it (units are named after mount points).
-const AUTOMATIC: [(&str, &str, &str); 6] = [
-    ("8302", "home", "home.mount"),
-    ("8306", "srv", "srv.mount"),
-    ("8310", "var", "/var/lib/cvm-no-such"),
-    ("ea00", "xbootldr", "boot.mount"),
-    ("8314", "usr", "usr.mount"),
-    ("8200", "swap", ".swap"),
+/// Partitions that systemd-gpt-auto-generator would use: sgdisk's code, and a name.
+const AUTOMATIC: [(&str, &str); 6] = [
+    ("8302", "home"),
+    ("8306", "srv"),
+    ("8310", "var"),
+    ("ea00", "xbootldr"),
+    ("8314", "usr"),
+    ("8200", "swap"),
+];
+/// The units that it would make of them: they are named after mount points.
+const AUTOMATIC_UNITS: &[&str] = &[
+    "home.mount",
+    "srv.mount",
+    "boot.mount",
+    "efi.mount",
+    ".swap",
 ];
 
 pub(super) fn run(context: &Context, checks: &mut Checks) -> Result<()> {
@@ -58,15 +66,13 @@ pub(super) fn run(context: &Context, checks: &mut Checks) -> Result<()> {
     let compared = session.compare(&context.prediction);
     checks.check("registers", compared.and_then(|c| c.ensure_equal()));
     for (name, markers) in [
-        ("smbios-credentials", &[SMBIOS, SMBIOS_NAME][..]),
+        ("smbios-credentials-encoded", &[SMBIOS][..]),
+        ("smbios-credentials-plain", &[SMBIOS_PLAIN][..]),
         ("fw-cfg-credentials", &[FW_CFG][..]),
         ("smbios-loader-command-line", &[LOADER][..]),
         ("variable-systemd-options", &[OPTIONS][..]),
         ("variable-hibernate-location", &["hibernate-resume"][..]),
-        (
-            "partitions-on-boot-disk",
-            &["home.mount", "srv.mount", "boot.mount", ".swap"][..],
-        ),
+        ("partitions-on-boot-disk", AUTOMATIC_UNITS),
     ] {
         checks.check(name, ensure_absent(&session, markers));
     }
@@ -84,17 +90,20 @@ pub(super) fn run(context: &Context, checks: &mut Checks) -> Result<()> {
 }
 
 /// Credentials by SMBIOS, encoded and plain, and by fw_cfg; command line for a boot loader.
-fn offer_strings(attempt: &mut Attempt) {
+pub(super) fn offer_strings(attempt: &mut Attempt) {
     let machine = &mut attempt.machine;
     for (name, value) in marker_credentials(SMBIOS) {
         machine.smbios_strings.push(smbios_binary(&name, &value));
     }
-    let plain = smbios_text("system.hostname", SMBIOS_NAME);
-    machine.smbios_strings.push(plain);
+    for (name, value) in short_marker_credentials(SMBIOS_PLAIN) {
+        machine
+            .smbios_strings
+            .push(smbios_text(&name, value.trim()));
+    }
     let line = marker_command_line(LOADER);
     let line = format!("io.systemd.boot.kernel-cmdline-extra={line}");
     machine.smbios_strings.push(line);
-    for (name, value) in marker_credentials(FW_CFG) {
+    for (name, value) in short_marker_credentials(FW_CFG) {
         machine.fw_cfg.push((fw_cfg_name(&name), value));
     }
 }
@@ -119,7 +128,7 @@ fn offer_disks(context: &Context, attempt: &mut Attempt) -> Result<Vec<u8>> {
     let swap = attempt.file("swap.raw");
     blank(&swap, MIB)?;
     run_tool("mkswap", &[&*swap.to_string_lossy()]).context("make swap space")?;
-    let partitions = AUTOMATIC.map(|(type_code, name, _)| NewPartition {
+    let partitions = AUTOMATIC.map(|(type_code, name)| NewPartition {
         type_code,
         name,
         content: if name == "swap" { &swap } else { &ext4 },

@@ -1,42 +1,96 @@
 //! A boot entry in the firmware's variables can carry a command line, which systemd-stub takes in
-//! place of the image's own when Secure Boot is off.
+//! place of the image's own when Secure Boot is off: it must show in a register.
 //!
-//! I/O: sets firmware variables, starts a machine.
+//! This attack succeeds otherwise, so it is also the control of `host-inputs`: with the image's
+//! defences taken off the command line, what is offered there must leave its markers. If it does
+//! not, that scenario proves nothing.
+//!
+//! I/O: reads the kernel image, sets firmware variables, starts a machine.
 
-use std::time::Duration;
+use std::fs::File;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use testkit::console::phases::Phase;
 use testkit::tamper::esp::UKI;
 use testkit::tamper::variable::{boot_entry, set};
 
+use super::host_inputs::{SMBIOS, SMBIOS_PLAIN, offer_strings};
 use crate::boot_test::checks::Checks;
 use crate::boot_test::context::Context;
 use crate::boot_test::marker::find;
 
 const MARKER: &str = "MARKLOADOPTIONS";
+/// The words of the image's command line that keep the host out.
+const DEFENCES: [&str; 4] = [
+    "systemd.import_credentials=",
+    "systemd.gpt_auto=",
+    "systemd.getty_auto=",
+    "efi=",
+];
 
 pub(super) fn run(context: &Context, checks: &mut Checks) -> Result<()> {
-    let attempt = context.attempt("load-options")?;
-    let options = format!("console=ttyS0 systemd.hostname={MARKER}");
+    let mut attempt = context.attempt("load-options")?;
+    let options = undefended(&command_line(context)?);
+    let options = format!("{options} systemd.hostname={MARKER}");
     set(&attempt.state.variables(), &boot_entry(UKI, &options)).context("set the boot entry")?;
+    offer_strings(&mut attempt);
     let session = attempt.start()?;
     checks.watch(&session);
     let started = session.wait_for_phase(Phase::Kernel, context.timeout);
     ensure!(started, "the kernel did not start");
-    // Without root= it will not boot further; if it does, it has obeyed the image's own line.
-    session.wait_for_phase(Phase::Userspace, Duration::from_secs(40));
-    let comparison = session.compare(&context.prediction)?;
+    session.wait_for_phase(Phase::Finished, context.timeout / 2);
+
     let lines = session.machine.console().lines();
     let obeyed = find(&lines, &[MARKER]).is_some();
-    let different = comparison.different();
+    let different = session.compare(&context.prediction)?.different();
     let shown = different.contains(&9) || different.contains(&12);
     let result = match (obeyed, shown) {
-        (true, false) => Err(anyhow::anyhow!("obeyed, and no register shows it")),
-        (true, true) => Ok(Some(format!("obeyed; shows in PCR {different:?}"))),
-        (false, true) => Ok(Some(format!("shows in PCR {different:?}"))),
+        (true, false) => Err(anyhow!("obeyed, and no register shows it")),
+        (true, true) => Ok(Some(format!(
+            "obeyed; registers that differ: {different:?}"
+        ))),
+        (false, true) => Ok(Some(format!("registers that differ: {different:?}"))),
         (false, false) => Ok(Some("no effect".to_owned())),
     };
     checks.note("shows-or-no-effect", result);
+    for (name, marker) in [
+        ("control-credentials-encoded", SMBIOS),
+        ("control-credentials-plain", SMBIOS_PLAIN),
+    ] {
+        let line = find(&lines, &[marker]).map(|line| Some(line.text.clone()));
+        checks.note(
+            name,
+            line.context("no effect although nothing defends against it"),
+        );
+    }
     Ok(())
+}
+
+/// The image's own command line.
+fn command_line(context: &Context) -> Result<String> {
+    let file = File::open(&context.image).context("open the image")?;
+    let uki = measurements::image::read_uki(file).context("find the kernel image")?;
+    let section = uki.section(".cmdline").context("no command line")?;
+    let line = String::from_utf8_lossy(&section.to_bytes()).into_owned();
+    Ok(line.trim_matches(['\0', '\n', ' ']).to_owned())
+}
+
+/// `line` without the words that keep the host out.
+fn undefended(line: &str) -> String {
+    let words = line.split_whitespace();
+    let kept: Vec<_> = words
+        .filter(|word| !DEFENCES.iter().any(|defence| word.starts_with(defence)))
+        .collect();
+    kept.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defences_are_taken_off() {
+        let line = "roothash=ab systemd.import_credentials=no ro efi=noruntime";
+        assert_eq!(undefended(line), "roothash=ab ro");
+    }
 }
