@@ -37,7 +37,13 @@ def cache() -> Path:
 
 def lock(_: argparse.Namespace) -> None:
     old = lockfile.read(LOCK) if LOCK.exists() else None
-    tools = tree.ensure(old, cache()) if old else None
+    tools = None
+    if old:
+        try:
+            tools = tree.ensure(old, cache())
+        except Failure as failure:
+            # What is locked may be had nowhere any more, and this command is the way on from there.
+            print(f"{failure}\n==> so this host's own apt resolves the lock", file=sys.stderr)
     with Step("resolve the lock"):
         new = resolve.resolve(ROOT, tools)
     lockfile.write(LOCK, new)

@@ -70,7 +70,10 @@ def _up_to_date(state: Path, key: str, out: Path) -> list[Path]:
     """The files of an earlier build of the same sources, if all of them are still what it made."""
     if not state.exists():
         return []
-    known = json.loads(state.read_text())
+    try:
+        known = json.loads(state.read_text())
+    except ValueError:  # An earlier build was interrupted while it wrote this.
+        return []
     files = [out / name for name in known["files"]]
     intact = all(fetch.is_intact(file, known["files"][file.name]) for file in files)
     return files if known["key"] == key and intact else []

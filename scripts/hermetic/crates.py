@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import re
 import shutil
 import tarfile
 import tempfile
@@ -32,11 +34,15 @@ def locked(cargo_lock: Path) -> dict[str, str]:
     Raises Failure for a crate that is not from the registry or has no checksum.
     """
     found = {}
-    for package in tomllib.loads(cargo_lock.read_text())["package"]:
+    try:
+        document = tomllib.loads(cargo_lock.read_text())
+    except ValueError as error:
+        raise Failure(f"{cargo_lock} is not TOML: {error}", "restore it with git") from error
+    for package in document.get("package", []):
         if "source" not in package:
             continue
         label = f"{package['name']}-{package['version']}"
-        if package["source"] != REGISTRY or "checksum" not in package:
+        if package["source"] != REGISTRY or not re.fullmatch(r"[0-9a-f]{64}", package.get("checksum", "")):
             raise Failure(f"{cargo_lock}: {label} is not a checksummed registry crate: {package['source']}")
         found[label] = package["checksum"]
     return found
@@ -96,13 +102,13 @@ def vendor(crates: dict[str, str], cache: Path) -> Path:
     place = cache / "vendor" / key[:16]
     if place.is_dir():
         return place
-    staged = place.with_name(f"{place.name}.part")
+    staged = place.with_name(f"{place.name}.{os.getpid()}.part")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
     with Step(f"unpack {len(crates)} crates"):
         for label, digest in crates.items():
             _unpack(label, digest, fetch.blob(cache, digest), staged)
-    staged.rename(place)
+    fetch.settle(staged, place)
     return place
 
 

@@ -10,6 +10,7 @@ import gzip
 import io
 import lzma
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,8 +29,14 @@ def members(deb: Path) -> Iterator[tuple[str, bytes]]:
         while header := source.read(60):
             if len(header) != 60 or header[58:] != b"`\n":
                 raise Failure(f"{deb}: damaged ar header")
-            size = int(header[48:58])
-            yield header[:16].decode("ascii").strip().rstrip("/"), source.read(size)
+            try:
+                name, size = header[:16].decode("ascii").strip().rstrip("/"), int(header[48:58])
+            except ValueError as error:
+                raise Failure(f"{deb}: damaged ar header: {error}") from error
+            content = source.read(max(size, 0))
+            if len(content) != size:
+                raise Failure(f"{deb}: {name} is cut short: {len(content)} of {size} bytes")
+            yield name, content
             source.read(size & 1)
 
 
@@ -40,7 +47,10 @@ def archive(deb: Path, kind: str) -> tarfile.TarFile:
             suffix = name.removeprefix(f"{kind}.tar")
             if suffix not in DECOMPRESS:
                 raise Failure(f"{deb}: {name}: compression {suffix} is not supported")
-            return tarfile.open(fileobj=io.BytesIO(DECOMPRESS[suffix](content)))
+            try:
+                return tarfile.open(fileobj=io.BytesIO(DECOMPRESS[suffix](content)))
+            except (OSError, EOFError, lzma.LZMAError, zlib.error, tarfile.TarError) as error:
+                raise Failure(f"{deb}: {name} is damaged: {error}") from error
     raise Failure(f"{deb} has no {kind}.tar")
 
 

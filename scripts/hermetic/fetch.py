@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import hashlib
+import http.client
 import os
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -50,10 +52,23 @@ def store(cache: Path, digest: str, content: bytes) -> Path:
     file = blob(cache, digest)
     file.parent.mkdir(parents=True, exist_ok=True)
     staged = file.with_name(f"{digest}.{os.getpid()}.part")
-    staged.write_bytes(content)
-    staged.chmod(0o644)
-    staged.replace(file)
+    try:
+        staged.write_bytes(content)
+        staged.chmod(0o644)
+        staged.replace(file)
+    finally:
+        staged.unlink(missing_ok=True)
     return file
+
+
+def settle(staged: Path, place: Path) -> None:
+    """Renames a finished directory into place; where another process was faster, its one stays."""
+    try:
+        staged.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
+        shutil.rmtree(staged)
 
 
 def fetch(lock: Lock, packages: Iterable[Package], cache: Path) -> None:
@@ -74,11 +89,16 @@ def fetch(lock: Lock, packages: Iterable[Package], cache: Path) -> None:
         refused, done = [], 0
         with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
             jobs = {pool.submit(_fetch_one, lock, p, cache): p for p in missing}
-            for job in concurrent.futures.as_completed(jobs):
-                done += jobs[job].size
-                step.update(f"{done / 1e6:.0f} of {todo / 1e6:.0f} MB  {jobs[job].name}")
-                if reason := job.result():
-                    refused.append(reason)
+            try:
+                for job in concurrent.futures.as_completed(jobs):
+                    done += jobs[job].size
+                    step.update(f"{done / 1e6:.0f} of {todo / 1e6:.0f} MB  {jobs[job].name}")
+                    if reason := job.result():
+                        refused.append(reason)
+            except BaseException:
+                # An interrupted user does not wait for what has not begun.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         if refused:
             raise Failure(
                 "not to be had in the locked form:\n" + "\n".join(sorted(refused)),
@@ -97,6 +117,8 @@ def _fetch_one(lock: Lock, package: Package, cache: Path) -> str:
                 with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
                     # One byte more than locked is enough to know that it is another file.
                     content = answer.read(package.size + 1)
+                if len(content) < package.size:
+                    raise OSError(f"{len(content)} bytes, locked are {package.size}")
                 store(cache, package.sha256, content)
                 return ""
             except urllib.error.HTTPError as error:
@@ -106,7 +128,7 @@ def _fetch_one(lock: Lock, package: Package, cache: Path) -> str:
             except ValueError as error:
                 reasons.append(f"{url}: {error}, locked is {package.sha256}")
                 break
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 reasons.append(f"{url}: {error}")
             time.sleep(attempt)
     if not reasons:

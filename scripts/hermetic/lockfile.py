@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from errors import Failure
 
@@ -70,16 +71,17 @@ def read(path: Path) -> Lock:
     except FileNotFoundError:
         raise Failure(f"{path} is missing", "`make lock` writes it") from None
     except ValueError as error:
-        raise Failure(f"{path} is not JSON: {error}", "restore it with git, or run `make lock`") from error
-    if document.get("format") != FORMAT:
-        raise Failure(f"{path}: format {document.get('format')!r}, expected {FORMAT}")
+        raise Failure(f"{path} is not JSON: {error}", f"restore it with git: git checkout -- {path.name}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        given = document.get("format") if isinstance(document, dict) else None
+        raise Failure(f"{path}: format {given!r}, expected {FORMAT}")
+    for field, kind in (("resolved", str), ("releases", dict), ("packages", list)):
+        if not isinstance(document.get(field), kind):
+            raise Failure(f"{path}: {field!r} is missing or malformed")
     packages: list[Package] = []
     seen: dict[tuple[str, str], str] = {}
     for entry in document["packages"]:
-        try:
-            package = Package(**{**entry, "sets": tuple(entry["sets"])})
-        except TypeError as error:
-            raise Failure(f"{path}: entry {entry.get('name')!r}: {error}") from error
+        package = _package(path, entry)
         if not re.fullmatch(r"[0-9a-f]{64}", package.sha256):
             raise Failure(f"{path}: {package.label}: sha256 is missing or malformed: {package.sha256!r}")
         if not re.fullmatch(r"pool/[A-Za-z0-9+._~%/-]+\.deb", package.path) or ".." in package.path:
@@ -92,9 +94,27 @@ def read(path: Path) -> Lock:
     return Lock(document["resolved"], document["releases"], tuple(packages))
 
 
+def _package(path: Path, entry: Any) -> Package:
+    """One entry, with the right fields of the right types; names are such that they can be file names."""
+    label = f"{path}: entry {entry.get('name') if isinstance(entry, dict) else entry!r}"
+    try:
+        package = Package(**{**entry, "sets": tuple(entry.get("sets", ()))})
+    except (TypeError, AttributeError) as error:
+        raise Failure(f"{label}: {error}") from error
+    texts = (package.name, package.version, package.arch, package.sha256, package.path, package.suite, *package.sets)
+    if not all(isinstance(text, str) for text in texts) or not package.sets:
+        raise Failure(f"{label}: a field is missing or not text, or it is in no set")
+    if type(package.size) is not int or package.size <= 0:
+        raise Failure(f"{label}: size is {package.size!r}")
+    for text in (package.name, package.version, package.arch):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9+.~:-]*", text):
+            raise Failure(f"{label}: unexpected name, version or architecture {text!r}")
+    return package
+
+
 def write(path: Path, lock: Lock) -> None:
     """Writes `lock` in its canonical form: header, then one package a line, sorted."""
-    header = {"format": FORMAT, "resolved": lock.resolved, "releases": lock.releases}
+    header = {"format": FORMAT, "resolved": lock.resolved, "releases": dict(sorted(lock.releases.items()))}
     ordered = sorted(lock.packages, key=lambda p: (p.name, p.arch))
     lines = ",\n".join(json.dumps({**dataclasses.asdict(p), "sets": sorted(p.sets)}) for p in ordered)
     staged = path.with_suffix(".lock.new")
@@ -120,16 +140,18 @@ def requested(root: Path) -> dict[str, list[str]]:
 
 
 def _packages_of(conf: Path) -> list[str]:
-    names, inside = [], False
+    # As mkosi reads it: comments anywhere, blank lines do not end a list, commas separate too.
+    names: list[str] = []
+    inside = False
     for line in conf.read_text().splitlines():
-        if line.startswith("#"):
+        line = line.partition("#")[0]
+        if not line.strip():
             continue
-        if inside and line[:1].isspace() and line.strip():
-            names.append(line.strip())
-            continue
-        inside = line.startswith("Packages=")
-        if inside and line.partition("=")[2].strip():
-            names.append(line.partition("=")[2].strip())
+        if not line[0].isspace():
+            inside = line.startswith("Packages=")
+            line = line.partition("=")[2]
+        if inside:
+            names += [name.strip() for name in line.split(",") if name.strip()]
     if not names:
         raise Failure(f"{conf} asks for no packages", "its [Content] section needs Packages=")
     return names

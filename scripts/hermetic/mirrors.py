@@ -53,7 +53,9 @@ def candidates(archive: str, path: str, resolved: str) -> list[str]:
     try:
         main, security = configured()
         # A security update moves into the main archive at the next point release.
-        urls = [f"{security}/{path}", f"{main}/{path}"] if archive == "debian-security" else [f"{main}/{path}"]
+        # There it lies without "updates/".
+        moved = f"{main}/{path.replace('pool/updates/', 'pool/', 1)}"
+        urls = [f"{security}/{path}", moved] if archive == "debian-security" else [f"{main}/{path}"]
     except Failure:
         urls = []
     if base := snapshot():
@@ -65,10 +67,16 @@ def _of_apt(directory: str) -> str:
     """The first http mirror in the host's apt sources whose URL ends in `directory`."""
     files = []
     for source in map(Path, SOURCES):
-        files += sorted(source.iterdir()) if source.is_dir() else [source] if source.exists() else []
+        files += sorted(source.iterdir()) if source.is_dir() else [source]
     for file in files:
+        # The names that apt reads, too: not what somebody has put aside.
+        if file.suffix not in (".list", ".sources") or not file.is_file() or not os.access(file, os.R_OK):
+            continue
         for line in file.read_text(errors="replace").splitlines():
             if line.lstrip().startswith("#"):
+                continue
+            # Other vendors' archives for Debian end in /debian as well, but rarely have a "main".
+            if line.startswith("deb") and "main" not in line.split():
                 continue
             if found := re.search(rf"\bhttps?://[^\s\]]+/{directory}(?=/?(\s|$))", line):
                 return found[0]
@@ -79,6 +87,6 @@ def _of_debootstrap() -> str:
     """Debian's default mirror as debootstrap has it; Ubuntu's apt names no Debian mirror."""
     for file in map(Path, DEBOOTSTRAP):
         if file.exists():
-            for found in re.finditer(r"\bhttps?://[^\s\"']+/debian\b", file.read_text(errors="replace")):
+            for found in re.finditer(r"\bhttps?://[^\s\"']+/debian(?=/?([\s\"']|$))", file.read_text(errors="replace")):
                 return found[0]
     return ""

@@ -19,12 +19,13 @@ from progress import Step
 
 def export(files: list[Path], archive: Path) -> None:
     """Writes `files` (of the cache, named by digest) to `archive`: same locks, same bytes."""
+    for file in files:
+        if not fetch.is_intact(file, file.name):
+            raise Failure(f"{file} is damaged or missing", "build once, which fetches it, then export again")
     archive.parent.mkdir(parents=True, exist_ok=True)
     staged = archive.with_name(f"{archive.name}.part")
     with Step(f"export {len(files)} files to {archive}"), tarfile.open(staged, "w", format=tarfile.USTAR_FORMAT) as tar:
         for file in sorted(set(files), key=lambda f: f.name):
-            if not fetch.is_intact(file, file.name):
-                raise Failure(f"{file} is damaged or missing", "build once, which fetches it, then export again")
             member = tarfile.TarInfo(f"sha256/{file.name}")
             member.size, member.mode = file.stat().st_size, 0o644
             with file.open("rb") as content:
@@ -47,10 +48,11 @@ def load(archive: Path, cache: Path) -> int:
                 if fetch.is_intact(fetch.blob(cache, digest), digest):
                     continue
                 content = tar.extractfile(member) or io.BytesIO()
-                fetch.store(cache, digest, content.read())
+                try:
+                    fetch.store(cache, digest, content.read())
+                except ValueError as error:
+                    raise Failure(f"{archive}: member {member.name} {error}, not what its name says") from error
                 new += 1
     except (OSError, tarfile.TarError) as error:
         raise Failure(f"{archive}: {error}", "name the pool: make pool-import POOL=FILE") from error
-    except ValueError as error:
-        raise Failure(f"{archive}: a member {error}, not what its name says") from error
     return new

@@ -55,10 +55,11 @@ def run_logged(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     tail: list[str] = []
-    with log.open("w") as sink:
+    with log.open("w", encoding="utf-8") as sink:
         sink.write(f"$ {shlex.join(command)}\n")
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            encoding="utf-8", errors="replace",
         )
         assert process.stdout is not None
         for line in process.stdout:

@@ -53,5 +53,5 @@ def ensure(lock: Lock, cache: Path) -> Path:
             f"Components: main\nDate: {DATE}\nSHA256:\n"
             f" {hashlib.sha256(content).hexdigest()} {len(content)} main/binary-amd64/Packages\n"
         )
-    staged.rename(place)
+    fetch.settle(staged, place)
     return place

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -38,7 +39,8 @@ def resolve(root: Path, tools: Path | None) -> lockfile.Lock:
     main, security = mirrors.configured()
     with tempfile.TemporaryDirectory(prefix="cvm-lock-") as scratch:
         apt = _Apt(Path(scratch), tools, main, security)
-        apt.run("update", "-q")
+        # Otherwise an index that cannot be had is a mere warning: a lock without security updates.
+        apt.run("update", "-q", "--error-on=any")
         index = apt.index()
         chosen: dict[str, lockfile.Package] = {}
         for name, wanted in lockfile.requested(root).items():
@@ -96,6 +98,8 @@ class _Apt:
             import enter
 
             command = enter.command(self.tools, command, binds=[self.scratch], network=True, environment=environment)
+        if not shutil.which(command[0]):
+            raise Failure(f"{command[0]} is not installed", "`make lock` without a tools tree needs a host with apt")
         done = subprocess.run(
             command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

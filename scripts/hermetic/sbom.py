@@ -61,7 +61,7 @@ def _crates(cargo_lock: Path) -> list[dict[str, Any]]:
     """All locked crates; a superset of those in the agent, which also has the tests' dependencies."""
     found = []
     for package in tomllib.loads(cargo_lock.read_text())["package"]:
-        purl = f"pkg:cargo/{package['name']}@{package['version']}"
+        purl = f"pkg:cargo/{package['name']}@{quote(package['version'], safe='')}"
         component: dict[str, Any] = {
             "type": "library", "name": package["name"], "version": package["version"], "purl": purl, "bom-ref": purl,
         }  # fmt: skip

@@ -29,14 +29,13 @@ LEFT_OUT = {"target", "__pycache__", "published"}
 def stage(checkout: Path, place: Path) -> None:
     """Makes `place` a copy of `checkout` with modes 0644 and 0755, links kept as links."""
     wanted: set[Path] = set()
-    for folder, folders, files in os.walk(checkout):
+    for folder, folders, files in os.walk(checkout, onerror=_refuse):
         here = Path(folder)
         links = [name for name in folders if (here / name).is_symlink()]
         folders[:] = sorted(
             name for name in folders if name not in LEFT_OUT and name not in links and _is_seen(here / name, checkout)
         )
         target = place / here.relative_to(checkout)
-        wanted.add(target)
         if target.is_symlink() or target.is_file():
             target.unlink()
         target.mkdir(parents=True, exist_ok=True)
@@ -44,7 +43,8 @@ def stage(checkout: Path, place: Path) -> None:
         for name in [*files, *links]:
             if not _is_seen(here / name, checkout):
                 continue
-            wanted.add(target / name)
+            # Only directories with something in them: git keeps no others, so a clone has none.
+            wanted.update([target / name, target, *target.parents])
             _copy(here / name, target / name)
     for folder, folders, files in os.walk(place, topdown=False):
         for name in [*files, *folders]:
@@ -55,6 +55,11 @@ def stage(checkout: Path, place: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def _refuse(error: OSError) -> None:
+    """A directory that cannot be read would be left out, silently."""
+    raise error
 
 
 def _is_seen(path: Path, checkout: Path) -> bool:
@@ -77,7 +82,8 @@ def digest(place: Path) -> str:
             mode = path.lstat().st_mode
             total.update(f"{relative} {mode:o} {hashlib.sha256(content).hexdigest()}\n".encode())
     # The build's own code decides as well.
-    for code in sorted(Path(__file__).parent.glob("*.py")):
+    own = Path(__file__).parent
+    for code in sorted([*own.glob("*.py"), *own.glob("*.sh")]):
         total.update(code.read_bytes())
     return total.hexdigest()
 

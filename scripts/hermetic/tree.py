@@ -55,7 +55,7 @@ def ensure(lock: Lock, cache: Path) -> Path:
                 job.result()
                 step.update(f"{number} of {len(jobs)}")
         _finish(staged, packages)
-    staged.rename(tree)
+    fetch.settle(staged, tree)
     return tree
 
 
@@ -81,10 +81,10 @@ def _unpack(package: Path, tree: Path) -> None:
             name = member.name.removeprefix("./").rstrip("/")
             if not name or name == "." or name in MERGED or member.isdev():
                 continue
-            if ".." in name.split("/"):
-                raise Failure(f"{package}: member {member.name!r} leaves the tree")
+            _refuse_outside(package, name, tree)
             member.name = _merged(name)
             if member.islnk():
+                _refuse_outside(package, member.linkname.removeprefix("./"), tree)
                 member.linkname = _merged(member.linkname.removeprefix("./"))
             member.uid, member.gid = os.getuid(), os.getgid()
             member.mode = member.mode & 0o777 | (0o700 if member.isdir() else 0o600)
@@ -95,6 +95,13 @@ def _unpack(package: Path, tree: Path) -> None:
             if target.is_symlink() or target.is_file():
                 target.unlink()
             tar.extract(member, tree, set_attrs=True, **trusted)
+
+
+def _refuse_outside(package: Path, name: str, tree: Path) -> None:
+    """A member must lie in the tree by its name, and by the links on the way that are already there."""
+    named_outside = name.startswith("/") or ".." in name.split("/")
+    if named_outside or not (tree / _merged(name)).parent.resolve().is_relative_to(tree.resolve()):
+        raise Failure(f"{package}: member {name!r} leaves the tree")
 
 
 def _finish(tree: Path, packages: tuple[Package, ...]) -> None:

@@ -29,15 +29,17 @@ CREATOR = (b"win ", 0x000A0000, b"Wi2k")
 
 def convert(raw: Path, vhd: Path, epoch: int) -> None:
     """Writes `vhd`; its UUID is the start of the data's SHA-256, its time stamp `epoch` (Unix seconds)."""
-    shutil.copyfile(raw, vhd)
-    with vhd.open("r+b") as disk:
-        size = -(-vhd.stat().st_size // MIB) * MIB
+    staged = vhd.with_name(f".{vhd.name}.part")
+    shutil.copyfile(raw, staged)
+    with staged.open("r+b") as disk:
+        size = -(-staged.stat().st_size // MIB) * MIB
         disk.truncate(size)
         _move_backup_gpt(disk, size)
         disk.seek(0)
         digest = hashlib.file_digest(disk, "sha256").digest()
         disk.seek(size)
         disk.write(footer(size, epoch, digest[:16]))
+    staged.replace(vhd)
 
 
 def footer(size: int, epoch: int, uuid: bytes) -> bytes:
@@ -79,6 +81,9 @@ def _move_backup_gpt(disk: BinaryIO, size: int) -> None:
     disk.seek(table_lba * SECTOR)
     table = disk.read(table_sectors * SECTOR)
     last = size // SECTOR - 1
+    disk.seek(old_backup * SECTOR)
+    if disk.read(8) != b"EFI PART":
+        raise Failure(f"the raw image has no backup GPT in sector {old_backup}, where its GPT says it is")
     # The old backup would be a second, stale truth in the middle of the disk.
     disk.seek((old_backup - table_sectors) * SECTOR)
     disk.write(bytes((table_sectors + 1) * SECTOR))
