@@ -52,7 +52,7 @@ impl Phase {
         match self {
             Self::Firmware => any(&["BdsDxe: starting Boot"]),
             Self::Kernel => any(&["Linux version ", "] Command line: "]),
-            Self::Initrd => any(&["systemd[1]: Running in initrd"]) || is_systemd_welcome(line),
+            Self::Initrd => any(&["systemd[1]: Running in initrd", "Booting initrd of"]) || is_systemd_welcome(line),
             Self::SwitchRoot => any(&["Switching root", "initrd-switch-root.service"]),
             Self::Userspace => is_systemd_welcome(line),
             Self::Finished => reported_state(line).is_some(),
@@ -65,13 +65,25 @@ fn is_systemd_welcome(line: &str) -> bool {
     line.contains(" running in system mode (") || line.starts_with("Welcome to ")
 }
 
+/// What `systemctl is-system-running` can say, systemctl(1).
+const SYSTEM_STATES: [&str; 8] = [
+    "initializing",
+    "starting",
+    "running",
+    "degraded",
+    "maintenance",
+    "stopping",
+    "offline",
+    "unknown",
+];
+
 /// What the image's boot report says about the system: `running`, `degraded`, … The unit writes
 /// `boot-report[<pid>]: <state>` when no job is left.
 pub fn reported_state(line: &str) -> Option<&str> {
     let (_, report) = line.split_once("boot-report[")?;
     let (pid, state) = report.split_once("]: ")?;
-    let is_word = !state.is_empty() && state.bytes().all(|byte| byte.is_ascii_lowercase());
-    (pid.parse::<u32>().is_ok() && is_word).then_some(state)
+    // Whole words only: the line may not have ended yet.
+    (pid.parse::<u32>().is_ok() && SYSTEM_STATES.contains(&state)).then_some(state)
 }
 
 /// When each phase began, as far as it did. A phase is looked for only after the one before it.
