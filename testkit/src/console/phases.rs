@@ -52,7 +52,10 @@ impl Phase {
         match self {
             Self::Firmware => any(&["BdsDxe: starting Boot"]),
             Self::Kernel => any(&["Linux version ", "] Command line: "]),
-            Self::Initrd => any(&["systemd[1]: Running in initrd", "Booting initrd of"]) || is_systemd_welcome(line),
+            Self::Initrd => {
+                any(&["systemd[1]: Running in initrd", "Booting initrd of"])
+                    || is_systemd_welcome(line)
+            }
             Self::SwitchRoot => any(&["Switching root", "initrd-switch-root.service"]),
             Self::Userspace => is_systemd_welcome(line),
             Self::Finished => reported_state(line).is_some(),
