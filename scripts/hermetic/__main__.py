@@ -52,6 +52,8 @@ def lock(_: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     tools = tree.ensure(lockfile.read(LOCK), cache())
+    if malformed := [item for item in arguments.env if "=" not in item]:
+        raise Failure(f"--env takes KEY=VALUE, not {malformed[0]!r}")
     environment = dict(item.split("=", 1) for item in arguments.env)
     command = enter.command(
         tools,

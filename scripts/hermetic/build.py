@@ -95,12 +95,17 @@ def _workplace(root: Path, cache: Path, name: str, fresh: bool) -> Iterator[Path
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Failure(f"another build of {name} runs from this checkout", "wait for it") from None
-        for folder in ("out", "workspace", "packages", *(["compiled", "installed", "source"] if fresh else [])):
+        # The images share what cargo compiled: it is the same agent.
+        compiled = place.with_name(f"compiled-{key}")
+        old = [place / folder for folder in ("out", "workspace", "packages")]
+        for folder in [*old, *([compiled, place / "installed", place / "source"] if fresh else [])]:
             # Made inside the tools tree with other owners, so removed there too.
-            if (place / folder).exists():
-                _remove(place / folder)
-        for folder in ("source", "out", "workspace", "packages", "compiled", "installed"):
-            (place / folder).mkdir(exist_ok=True)
+            if folder.exists():
+                _remove(folder)
+        for folder in (compiled, *(place / name for name in ("source", "out", "workspace", "packages", "installed"))):
+            folder.mkdir(exist_ok=True)
+        (place / "compiled").unlink(missing_ok=True)
+        (place / "compiled").symlink_to(compiled)
         yield place
 
 
@@ -118,7 +123,7 @@ def _mkosi(
 ) -> Path:
     # What was compiled by another compiler or against other crates, and what was installed from another
     # repository, is not reused: cargo does not notice a changed linker, nor mkosi a changed package.
-    compiled = work / "compiled" / hashlib.sha256(f"{tools.name} {vendor.name}".encode()).hexdigest()[:16]
+    compiled = (work / "compiled").resolve() / hashlib.sha256(f"{tools.name} {vendor.name}".encode()).hexdigest()[:16]
     compiled.mkdir(parents=True, exist_ok=True)
     installed = work / "installed" / f"{tools.name}-{packages.name}"
     installed.mkdir(parents=True, exist_ok=True)
@@ -202,7 +207,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def checksums(out: Path, version: str) -> Path:
     """Writes SHA256SUMS over the release files in `out`, in the form sha256sum --check takes."""
-    files = sorted(f for name in IMAGES for f in out.glob(f"{name}-{version}*") if f.is_file())
+    files = sorted(f for name in IMAGES for f in out.glob(f"{name}-{version}[-.]*") if f.is_file())
     sums = out / "SHA256SUMS"
     sums.write_text("".join(f"{_sha256(file)}  {file.name}\n" for file in files))
     return sums

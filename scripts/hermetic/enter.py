@@ -57,13 +57,18 @@ def command(
 
 def _refuse_partial_root() -> None:
     """Root of a namespace that maps few ids would lose ownership in the image."""
-    mapped = sum(int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text().splitlines())
+    mapped = min(_mapped_ids(kind) for kind in ("uid", "gid"))
     if mapped < ID_RANGE:
         raise Failure(
             f"this root is of a user namespace with {mapped} ids, and an image needs {ID_RANGE}:"
             " file ownership would be lost, which silently gives another image",
             "run as the ordinary user outside that namespace, or as real root",
         )
+
+
+def _mapped_ids(kind: str) -> int:
+    lines = Path(f"/proc/self/{kind}_map").read_text().splitlines()
+    return sum(int(line.split()[2]) for line in lines)
 
 
 def _refuse_partial_user() -> None:

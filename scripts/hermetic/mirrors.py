@@ -8,6 +8,7 @@ I/O: reads the host's apt configuration and, on a host without Debian sources, d
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import shutil
@@ -59,8 +60,15 @@ def candidates(archive: str, path: str, resolved: str) -> list[str]:
     except Failure:
         urls = []
     if base := snapshot():
-        urls.append(f"{base}/{archive}/{resolved}/{path}")
+        # A snapshot shows the archive as of its time; what reached the mirror just before the lock was
+        # made may be in the next one only.
+        urls += [f"{base}/{archive}/{when}/{path}" for when in (resolved, _a_day_later(resolved))]
     return urls
+
+
+def _a_day_later(resolved: str) -> str:
+    form = "%Y%m%dT%H%M%SZ"
+    return (datetime.datetime.strptime(resolved, form) + datetime.timedelta(days=1)).strftime(form)
 
 
 def _of_apt(directory: str) -> str:

@@ -15,6 +15,8 @@ import os
 import shutil
 from pathlib import Path
 
+from errors import Failure
+
 # What a build may see: the images, the locks, and the Rust workspace. Not history, documents, outputs.
 SEEN = (
     "Cargo.lock", "Cargo.toml", "mkosi.conf", "mkosi.images", "packages.lock", "meta-base", "meta-buildernet",
@@ -28,6 +30,12 @@ LEFT_OUT = {"target", "__pycache__", "published"}
 
 def stage(checkout: Path, place: Path) -> None:
     """Makes `place` a copy of `checkout` with modes 0644 and 0755, links kept as links."""
+    if (checkout / "Cargo.toml").stat().st_mode & 0o100:
+        raise Failure(
+            f"{checkout} lies on a file system that marks every file executable (or shares one): modes reach the"
+            " image, so that would silently give another image",
+            "clone to a Linux file system, e.g. below your home directory",
+        )
     wanted: set[Path] = set()
     for folder, folders, files in os.walk(checkout, onerror=_refuse):
         here = Path(folder)

@@ -177,7 +177,8 @@ def test_a_server_error_is_tried_again(server: Server, tmp_path: Path, status: i
 
 def test_a_file_that_is_not_there_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:
     refused(tmp_path, package())
-    assert server.asked == [mirror_path(package()), snapshot_path(package())]
+    next_day = snapshot_path(package()).replace(RESOLVED, "20260102T000000Z")
+    assert server.asked == [mirror_path(package()), snapshot_path(package()), next_day]
 
 
 def cut_short(handler: http.server.BaseHTTPRequestHandler) -> None:

@@ -124,6 +124,7 @@ def test_candidates_are_the_mirror_then_the_snapshot(apt: Path, monkeypatch: pyt
     assert mirrors.candidates("debian", "pool/main/h.deb", RESOLVED) == [
         "http://m.example/debian/pool/main/h.deb",
         f"http://s.example/archive/debian/{RESOLVED}/pool/main/h.deb",
+        "http://s.example/archive/debian/20260102T000000Z/pool/main/h.deb",
     ]
 
 
@@ -136,12 +137,14 @@ def test_a_security_update_is_also_looked_for_where_a_point_release_puts_it(
         "http://m.example/debian-security/pool/updates/main/h/h.deb",
         "http://m.example/debian/pool/main/h/h.deb",
         f"http://s.example/archive/debian-security/{RESOLVED}/pool/updates/main/h/h.deb",
+        "http://s.example/archive/debian-security/20260102T000000Z/pool/updates/main/h/h.deb",
     ]
 
 
 def test_the_snapshot_alone_is_enough(apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SNAPSHOT", "http://s.example/archive")
     assert mirrors.candidates("debian", "pool/h.deb", RESOLVED) == [
-        f"http://s.example/archive/debian/{RESOLVED}/pool/h.deb"
+        f"http://s.example/archive/debian/{RESOLVED}/pool/h.deb",
+        "http://s.example/archive/debian/20260102T000000Z/pool/h.deb",
     ]
     assert not set(os.environ) & {"MIRROR", "SECURITY_MIRROR"}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import stage
+from errors import Failure
 
 LONG_AGO = 1_000_000_000
 
@@ -241,3 +242,10 @@ def test_the_digest_changes_with_the_builds_own_code(
     before = stage.digest(place)
     put(own / code, "another")
     assert stage.digest(place) != before
+
+
+def test_a_file_system_without_modes_is_refused(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "Cargo.toml").chmod(0o755)
+    with pytest.raises(Failure, match="another image"):
+        stage.stage(checkout, tmp_path / "stage")
+    assert not (tmp_path / "stage").exists()
