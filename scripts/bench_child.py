@@ -13,3 +13,7 @@ def main() -> None:
     subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
     elapsed = time.monotonic() - started
     print(f"{elapsed:.4f} {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss}")
+
+
+if __name__ == "__main__":
+    main()
