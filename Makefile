@@ -15,6 +15,8 @@ HERMETIC := python3 scripts/hermetic
 # Inside the tools tree, without network.
 INSIDE := $(HERMETIC) enter --
 
+# Images share a stage, and outputs a checksum file.
+.NOTPARALLEL:
 .PHONY: help setup lock tools image-base image-buildernet measurements measurements-base \
 	measurements-buildernet publish-measurements run test check bench reproduce \
 	pool-export pool-import clean clean-cache
@@ -63,7 +65,7 @@ bench: image-buildernet ## Measure times, sizes and memory into build/bench
 	@scripts/bench "$(OUTPUT)"
 
 reproduce: setup ## Build twice under differing conditions and compare every byte
-	@scripts/reproduce
+	@scripts/reproduce "$(OUTPUT)"
 
 pool-export: setup ## Write all locked packages and crates to POOL (default build/pool.tar)
 	@$(HERMETIC) pool-export "$(or $(POOL),$(OUTPUT)/pool-$(VERSION).tar)"

@@ -47,8 +47,9 @@ def image(name: str, root: Path, cache: Path, out: Path, fresh: bool = False, cl
     state = out / f".{name}.state.json"
     out.mkdir(parents=True, exist_ok=True)
     with _workplace(root, cache, name, fresh) as work:
-        stage.stage(root, work / "source")
-        key = stage.digest(work / "source")
+        source = work.parent / "source"
+        stage.stage(root, source)
+        key = stage.digest(source)
         if not fresh and (known := _up_to_date(state, key, out)):
             print(f"==> the {name} image is up to date", file=sys.stderr)
             return known
@@ -86,26 +87,26 @@ def _sha256(file: Path) -> str:
 
 @contextlib.contextmanager
 def _workplace(root: Path, cache: Path, name: str, fresh: bool) -> Iterator[Path]:
-    """A directory of this checkout and image; two builds at once in it would spoil each other."""
+    """A directory of this checkout and image; the stage and what cargo compiled are the checkout's.
+
+    One build at a time: cargo decides by the stage's time stamps, so both have to move together.
+    """
     key = hashlib.sha256(str(root).encode()).hexdigest()[:12]
-    place = cache / "work" / f"{name}-{key}"
+    shared = cache / "work" / key
+    place = shared / name
     place.mkdir(parents=True, exist_ok=True)
-    with (place / "lock").open("w") as held:
+    with (shared / "lock").open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Failure(f"another build of {name} runs from this checkout", "wait for it") from None
-        # The images share what cargo compiled: it is the same agent.
-        compiled = place.with_name(f"compiled-{key}")
+            raise Failure("another build runs from this checkout", "wait for it") from None
         old = [place / folder for folder in ("out", "workspace", "packages")]
-        for folder in [*old, *([compiled, place / "installed", place / "source"] if fresh else [])]:
+        for folder in [*old, *([shared / "compiled", place / "installed", shared / "source"] if fresh else [])]:
             # Made inside the tools tree with other owners, so removed there too.
             if folder.exists():
                 _remove(folder)
-        for folder in (compiled, *(place / name for name in ("source", "out", "workspace", "packages", "installed"))):
+        for folder in (shared / "source", shared / "compiled", *old, place / "installed"):
             folder.mkdir(exist_ok=True)
-        (place / "compiled").unlink(missing_ok=True)
-        (place / "compiled").symlink_to(compiled)
         yield place
 
 
@@ -122,14 +123,17 @@ def _mkosi(
     name: str, root: Path, tools: Path, packages: Path, vendor: Path, work: Path, clock: str
 ) -> Path:
     # What was compiled by another compiler or against other crates, and what was installed from another
-    # repository, is not reused: cargo does not notice a changed linker, nor mkosi a changed package.
-    compiled = (work / "compiled").resolve() / hashlib.sha256(f"{tools.name} {vendor.name}".encode()).hexdigest()[:16]
-    compiled.mkdir(parents=True, exist_ok=True)
-    installed = work / "installed" / f"{tools.name}-{packages.name}"
-    installed.mkdir(parents=True, exist_ok=True)
+    # repository or by other settings, is not reused: cargo does not notice a changed linker, nor mkosi a
+    # changed package or, say, WithDocs=.
+    source = work.parent / "source"
+    compiled = work.parent / "compiled" / _key(tools.name, vendor.name)
+    settings = [conf.read_text() for conf in sorted(source.rglob("mkosi.conf"))]
+    installed = work / "installed" / _key(tools.name, packages.name, clock, *settings)
+    for folder in (compiled, installed):
+        folder.mkdir(parents=True, exist_ok=True)
     binds: list[Path | tuple[Path, str]] = [
         (installed, "/build/installed"),
-        (work / "source", "/build/source"), (vendor, "/build/vendor"), (packages, "/build/repo"),
+        (source, "/build/source"), (vendor, "/build/vendor"), (packages, "/build/repo"),
         (work / "out", "/build/out"), (work / "workspace", "/build/workspace"),
         (work / "packages", "/build/packages"), (compiled, "/build/compiled"),
     ]  # fmt: skip
@@ -137,12 +141,11 @@ def _mkosi(
         "mkosi", "--directory", f"/build/source/{IMAGES[name]}".removesuffix("/."), "--force",
         "--local-mirror=file:///build/repo", "--repository-key-check=no", "--output-dir=/build/out",
         "--workspace-dir=/build/workspace", "--package-cache-dir=/build/packages",
-        "--build-dir=/build/compiled", "--incremental=yes", "--cache-dir=/build/installed", "--build-sources=/build/source:cvm", "--build-sources=/build/vendor:vendor",
-        "build",
+        "--build-dir=/build/compiled", "--cache-dir=/build/installed", "--incremental=yes",
+        "--build-sources=/build/source:cvm", "--build-sources=/build/vendor:vendor", "build",
     ]  # fmt: skip
-    if clock:
-        _shift_clock(clock, tools, work, binds, arguments)
-    command = enter.command(tools, arguments, binds=binds)
+    environment = _shift_clock(clock, tools, work, binds) if clock else {}
+    command = enter.command(tools, arguments, binds=binds, environment=environment)
     log = root / "build/logs" / f"image-{name}.log"
     with Step(f"build the {name} image") as step:
         advice = "the log names the failing step; `make clean-cache` forgets everything cached"
@@ -150,26 +153,40 @@ def _mkosi(
     return work / "out"
 
 
-FAKETIME = "usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _shift_clock(clock: str, tools: Path, work: Path, binds: list[Path | tuple[Path, str]], arguments: list[str]) -> None:
-    """Makes every program see another time: the tools, and the packages' scripts in the image.
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+# What writes the parts of an image.
+CLOCKED = ("cpio", "mcopy", "mkfs.erofs", "systemd-repart", "ukify", "zstd")
 
-    What does it in the image is put there before the packages and removed after them.
+
+def _shift_clock(
+    clock: str, tools: Path, work: Path, binds: list[Path | tuple[Path, str]]
+) -> dict[str, str]:
+    """Lets mkosi and the tools that it runs see another time; files keep theirs.
+
+    mkosi hands no environment to what it runs in its sandbox, so each tool is covered by a script that
+    does. Packages' scripts are not: in the image there is nothing to do it with, and shadow, the one
+    writer of dates among them, follows SOURCE_DATE_EPOCH.
     """
-    tree_files = work / "clock"
-    if tree_files.exists():
-        shutil.rmtree(tree_files)
-    (tree_files / FAKETIME).parent.mkdir(parents=True)
-    (tree_files / "etc").mkdir()
-    shutil.copyfile(tools / FAKETIME, tree_files / FAKETIME)
-    (tree_files / "etc/ld.so.preload").write_text(f"/{FAKETIME}\n")
-    (tree_files / "etc/faketimerc").write_text(f"{clock}\n")
-    binds += [(tree_files / "etc" / name, f"/etc/{name}") for name in ("ld.so.preload", "faketimerc")]
-    binds.append((tree_files, "/build/clock"))
-    removed = ("/etc/ld.so.preload", "/etc/faketimerc", f"/{Path(FAKETIME).parent}")
-    arguments[-1:-1] = ["--skeleton-tree=/build/clock", *(f"--remove-files={path}" for path in removed)]
+    settings = {"LD_PRELOAD": FAKETIME, "FAKETIME": clock, "NO_FAKE_STAT": "1", "DONT_FAKE_MONOTONIC": "1"}
+    covers = work / "clock"
+    covers.mkdir(exist_ok=True)
+    exports = " ".join(f"{key}={value}" for key, value in settings.items())
+    for name in CLOCKED:
+        real = tools / "usr/bin" / name
+        shutil.copyfile(real.resolve(), covers / f"{name}.real")
+        (covers / name).write_text(
+            f"#!/bin/bash\nexport {exports}\n"
+            f'echo "clock of {name}: $(date --iso-8601)" >&2\nexec -a "$0" /usr/lib/clock/{name}.real "$@"\n'
+        )
+        (covers / f"{name}.real").chmod(0o755)
+        (covers / name).chmod(0o755)
+        binds.append((covers / name, f"/usr/bin/{real.resolve().name}"))
+    binds.append((covers, "/usr/lib/clock"))
+    return settings
 
 
 def _headline(line: str) -> str:
@@ -206,8 +223,15 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def checksums(out: Path, version: str) -> Path:
-    """Writes SHA256SUMS over the release files in `out`, in the form sha256sum --check takes."""
-    files = sorted(f for name in IMAGES for f in out.glob(f"{name}-{version}[-.]*") if f.is_file())
+    """Writes SHA256SUMS over the release files in `out`, in the form sha256sum --check takes.
+
+    An image that was built from other sources than the others is left out: it is not of this release.
+    """
+    states = {name: out / f".{name}.state.json" for name in IMAGES}
+    keys = {name: json.loads(state.read_text())["key"] for name, state in states.items() if state.exists()}
+    newest = max(keys, key=lambda name: states[name].stat().st_mtime)
+    current = [name for name, key in keys.items() if key == keys[newest]]
+    files = sorted(f for name in current for f in out.glob(f"{name}-{version}[-.]*") if f.is_file())
     sums = out / "SHA256SUMS"
     sums.write_text("".join(f"{_sha256(file)}  {file.name}\n" for file in files))
     return sums

@@ -18,6 +18,7 @@ from errors import Failure
 
 # What is inside is the same wherever it is entered from.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "HOME": "/root", "LANG": "C.UTF-8", "TZ": "UTC", "TERM": "dumb"}
+PROXY = ("http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 ID_RANGE = 65536
 
@@ -50,6 +51,8 @@ def command(
         source, target = bind if isinstance(bind, tuple) else (bind, str(bind.resolve()))
         pairs += [str(source), target]
     inner = {**ENVIRONMENT, **(environment or {})}
+    if network:
+        inner |= {name: os.environ[name] for name in PROXY if name in os.environ}
     assignments = [f"{key}={value}" for key, value in inner.items()]
     setup = ["bash", str(SETUP), str(tree), "yes" if network else "no", workdir]
     return ["unshare", *flags, "--", *setup, *pairs, "--", *assignments, *arguments]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import json
 from pathlib import Path
 
@@ -42,19 +43,35 @@ def test_a_build_is_not_reused_after_a_change_of(state: Path, tmp_path: Path, ch
 
 
 def test_sums_are_in_the_form_that_sha256sum_takes(tmp_path: Path) -> None:
-    for name in ("base-1.raw", "buildernet-1.raw", "notes.txt"):
+    for name in ("base-1.raw", "base-1-azure-tdx.vhd", "base-10.raw", "buildernet-1.raw", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
+    for name in ("base", "buildernet"):
+        (tmp_path / f".{name}.state.json").write_text('{"key": "same", "files": {}}')
     digest = hashlib.sha256(b"x").hexdigest()
-    assert build.checksums(tmp_path, "1").read_text() == f"{digest}  base-1.raw\n{digest}  buildernet-1.raw\n"
+    assert build.checksums(tmp_path, "1").read_text() == (
+        f"{digest}  base-1-azure-tdx.vhd\n{digest}  base-1.raw\n{digest}  buildernet-1.raw\n"
+    )
+
+
+def test_sums_leave_out_an_image_of_other_sources(tmp_path: Path) -> None:
+    for age, name in ((2, "base"), (1, "buildernet")):
+        (tmp_path / f"{name}-1.raw").write_bytes(b"x")
+        state = tmp_path / f".{name}.state.json"
+        state.write_text(f'{{"key": "{name}", "files": {{}}}}')
+        os.utime(state, (1_000_000_000 - age, 1_000_000_000 - age))
+    listed = build.checksums(tmp_path, "1").read_text()
+    assert "buildernet-1.raw" in listed and "base-1.raw" not in listed
 
 
 def test_two_builds_at_once_from_one_checkout_are_refused(tmp_path: Path) -> None:
-    with build._workplace(tmp_path, tmp_path / "cache", "base", False):
-        with pytest.raises(Failure, match="another build of base"):
-            with build._workplace(tmp_path, tmp_path / "cache", "base", False):
-                pass
+    with build._workplace(tmp_path, tmp_path / "cache", "base", False) as base:
+        # Of either image: they share the stage and what is compiled from it.
+        for name in ("base", "buildernet"):
+            with pytest.raises(Failure, match="another build runs"):
+                with build._workplace(tmp_path, tmp_path / "cache", name, False):
+                    pass
         with build._workplace(tmp_path / "other", tmp_path / "cache", "base", False) as other:
-            assert (other / "source").is_dir()
+            assert (other.parent / "source").is_dir() and other.parent != base.parent
 
 
 def test_the_local_repository_holds_exactly_the_locked_packages(tmp_path: Path) -> None:
