@@ -345,6 +345,31 @@ fn what_cannot_be_told_is_2_and_says_why() {
 }
 
 #[test]
+fn predicted_register_that_is_not_published_is_2_unless_another_differs() {
+    let images = Images::new();
+    let mut published: serde_json::Value =
+        serde_json::from_str(&images.output(&["node.raw"])).unwrap();
+    published["measurements"]
+        .as_object_mut()
+        .unwrap()
+        .remove("9")
+        .unwrap();
+    images.write("partial.json", published.to_string());
+    let run = images.run(&["measure", "node.raw", "--compare", "partial.json"]);
+    assert_eq!((run.code, run.stderr.as_str()), (2, ""), "{}", run.stdout);
+    for text in [
+        "(not published)",
+        "could not tell: partial.json (node.raw) does not publish PCR 9,",
+    ] {
+        assert!(run.stdout.contains(text), "{text}\n{}", run.stdout);
+    }
+
+    images.write_changed("changed.efi", &section(".uname", "6.11"));
+    let run = images.run(&["measure", "changed.efi", "--compare", "partial.json"]);
+    assert_eq!(run.code, 1, "{}", run.stdout);
+}
+
+#[test]
 fn help_has_examples_and_exit_codes() {
     let images = Images::new();
     let run = images.run(&["--help"]);

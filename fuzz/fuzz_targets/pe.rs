@@ -1,6 +1,4 @@
-//! A PE as firmware and stub see it: headers, sections, Authenticode, all registers.
+//! A PE as firmware and stub see it.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: Vec<u8>| {
-    let _ = measurements::Uki::parse(bytes).map(|uki| measurements::predict(&uki));
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::pe(bytes));

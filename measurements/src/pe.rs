@@ -2,11 +2,13 @@
 //! Authenticode leaves out.
 //!
 //! Follows Microsoft's "PE Format" specification; names in comments are that document's.
-//! Left out: imports, relocations, signatures' contents.
+//! What is in memory when the image runs must be what is in the file: sections that lie over each
+//! other, and relocations of measured bytes, are refused. Left out: imports, signatures' contents.
 //!
 //! I/O: none.
 
 pub(crate) mod authenticode;
+pub(crate) mod relocations;
 
 use crate::bytes::{array, index, slice, u16_le, u32_le};
 
@@ -14,14 +16,21 @@ use crate::bytes::{array, index, slice, u16_le, u32_le};
 /// under NumberOfSections. A UKI has about fifteen.
 const MAX_SECTIONS: u16 = 96;
 
-/// Largest PE that is read, and largest section in memory: 1 GiB, several times what a UKI is.
+/// Largest PE that is read: 1 GiB, several times what a UKI is.
 pub(crate) const MAX_SIZE: u64 = 1 << 30;
+
+/// How much more all sections together may be in memory than the file is: zeros behind the bytes
+/// that are stored. A UKI has next to none, a kernel its working space.
+const MAX_ZEROS: u64 = 64 << 20;
 
 /// Bytes of one entry of the section table.
 const SECTION_HEADER_SIZE: usize = 40;
 
 /// Index of the certificate table ("security") in the data directories.
 const CERTIFICATE_DIRECTORY: usize = 4;
+
+/// Index of the base relocations in the data directories.
+const RELOCATION_DIRECTORY: usize = 5;
 
 /// Why bytes are not a PE whose measurements can be computed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,13 +78,49 @@ pub enum PeError {
         /// The file's size.
         file_size: usize,
     },
-    /// A section takes more memory than is sensible.
-    #[error("section {name} takes {actual} bytes in memory, expected at most {MAX_SIZE}")]
-    SectionSize {
+    /// The sections take more memory than is sensible.
+    #[error("the sections take {actual} bytes in memory, expected at most {limit}")]
+    MemorySize {
+        /// The sum of their VirtualSizes.
+        actual: u64,
+        /// What a file of this size may have.
+        limit: u64,
+    },
+    /// A section is not inside the image in memory, so that no loader would take it.
+    #[error("section {name} ends at {end:#x} in memory, but SizeOfImage is {size_of_image:#x}")]
+    OutsideMemory {
         /// The section's name.
         name: String,
-        /// Its VirtualSize.
-        actual: u32,
+        /// The address after its last byte.
+        end: u64,
+        /// The image's size in memory.
+        size_of_image: u32,
+    },
+    /// Two parts are at the same place in memory, so that the file does not say what is there.
+    #[error("section {name} begins at {start:#x} in memory, inside of {other}")]
+    Overlap {
+        /// The section that begins later.
+        name: String,
+        /// Its VirtualAddress.
+        start: u32,
+        /// The section or headers that it lies in.
+        other: String,
+    },
+    /// A loader would change bytes that are measured, or that say which bytes are.
+    #[error("a relocation at {first:#x} in memory changes {name}, expected none there")]
+    Relocation {
+        /// What is changed.
+        name: String,
+        /// The address of the first byte that is changed.
+        first: u64,
+    },
+    /// The relocations cannot be read.
+    #[error("expected base relocations in the {size} bytes at {address:#x} in memory, got others")]
+    RelocationTable {
+        /// Where they should be.
+        address: u32,
+        /// How many bytes.
+        size: u32,
     },
     /// Headers, sections and certificate table do not fit into the file, so its Authenticode
     /// digest is not defined.
@@ -100,6 +145,8 @@ pub(crate) struct Pe {
     checksum_offset: usize,
     /// Where the certificate table's data directory is (8 bytes), and the table's size.
     certificates: Option<(usize, usize)>,
+    /// Where the base relocations are in memory, and their size.
+    relocations: Option<(u32, u32)>,
 }
 
 /// One entry of the section table.
@@ -107,6 +154,7 @@ pub(crate) struct Pe {
 pub(crate) struct SectionHeader {
     name: [u8; 8],
     pub(crate) virtual_size: u32,
+    virtual_address: u32,
     pub(crate) raw_size: u32,
     pub(crate) raw_offset: u32,
 }
@@ -125,10 +173,26 @@ impl SectionHeader {
             .unwrap_or_default()
     }
 
+    /// How many bytes of memory a loader fills: VirtualSize, or what is stored if that is 0 (EDK II
+    /// `MdePkg/Library/BasePeCoffLib/BasePeCoff.c`, `PeCoffLoaderLoadImage`).
+    fn memory_size(&self) -> u32 {
+        match self.virtual_size {
+            0 => self.raw_size,
+            size => size,
+        }
+    }
+
+    /// Says whether a loader puts a byte of it at this address.
+    fn is_at(&self, address: u64) -> bool {
+        let offset = address.checked_sub(self.virtual_address.into());
+        offset.is_some_and(|offset| offset < self.memory_size().into())
+    }
+
     fn parse(header: &[u8]) -> Option<Self> {
         Some(Self {
             name: array(header, 0)?,
             virtual_size: u32_le(header, 8)?,
+            virtual_address: u32_le(header, 12)?,
             raw_size: u32_le(header, 16)?,
             raw_offset: u32_le(header, 20)?,
         })
@@ -140,7 +204,8 @@ impl Pe {
     ///
     /// # Errors
     ///
-    /// [`PeError`] if a header is missing or malformed, or a section is not inside the file.
+    /// [`PeError`] if a header is missing or malformed, a section is not inside the file, or
+    /// sections lie over each other or outside of the image in memory.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, PeError> {
         if bytes.len() as u64 > MAX_SIZE {
             return Err(PeError::TooLarge {
@@ -192,27 +257,34 @@ impl Pe {
                 });
             }
         };
-        let headers_size = u32_le(optional, 60).map(index).ok_or_else(short)?;
+        let size_of_image = u32_le(optional, 56).ok_or_else(short)?;
+        let headers_size = u32_le(optional, 60).ok_or_else(short)?;
         u32_le(optional, 64).ok_or_else(short)?;
         let directory_count = u32_le(optional, directories.saturating_sub(4))
             .map(index)
             .ok_or_else(short)?;
-        let certificates = if directory_count > CERTIFICATE_DIRECTORY {
-            let entry = directories.saturating_add(CERTIFICATE_DIRECTORY.saturating_mul(8));
-            let size = u32_le(optional, entry.saturating_add(4))
-                .map(index)
-                .ok_or_else(short)?;
-            Some((start.saturating_add(entry), size))
-        } else {
-            None
+        // Where a data directory's entry is, and the address and size in it.
+        let directory = |number: usize| {
+            if directory_count <= number {
+                return Ok(None);
+            }
+            let entry = directories.saturating_add(number.saturating_mul(8));
+            let address = u32_le(optional, entry).ok_or_else(short)?;
+            let size = u32_le(optional, entry.saturating_add(4)).ok_or_else(short)?;
+            Ok(Some((start.saturating_add(entry), address, size)))
         };
+        let certificates = directory(CERTIFICATE_DIRECTORY)?;
+        let relocations = directory(RELOCATION_DIRECTORY)?;
 
         let table = start.saturating_add(optional_size.into());
+        let sections = parse_sections(bytes, table, count)?;
+        check_memory(&sections, headers_size, size_of_image)?;
         Ok(Self {
-            sections: parse_sections(bytes, table, count)?,
-            headers_size,
+            sections,
+            headers_size: index(headers_size),
             checksum_offset: start.saturating_add(64),
-            certificates,
+            certificates: certificates.map(|(entry, _, size)| (entry, index(size))),
+            relocations: relocations.map(|(_, address, size)| (address, size)),
         })
     }
 }
@@ -243,13 +315,47 @@ fn parse_sections(bytes: &[u8], table: usize, count: u16) -> Result<Vec<SectionH
                 file_size,
             });
         }
-        if u64::from(section.virtual_size) > MAX_SIZE {
-            return Err(PeError::SectionSize {
-                name: section.name(),
-                actual: section.virtual_size,
-            });
-        }
         sections.push(section);
     }
+    let limit = MAX_SIZE.min(MAX_ZEROS.saturating_add(bytes.len() as u64));
+    let actual = sections
+        .iter()
+        .map(|section| u64::from(section.virtual_size))
+        .fold(0, u64::saturating_add);
+    if actual > limit {
+        return Err(PeError::MemorySize { actual, limit });
+    }
     Ok(sections)
+}
+
+/// Checks that what is in memory is what is in the file: headers and sections are apart from each
+/// other, and inside the image.
+fn check_memory(
+    sections: &[SectionHeader],
+    headers_size: u32,
+    size_of_image: u32,
+) -> Result<(), PeError> {
+    let mut ordered: Vec<_> = sections.iter().filter(|s| s.memory_size() > 0).collect();
+    ordered.sort_by_key(|section| section.virtual_address);
+    let mut other = "the headers".to_owned();
+    let mut free = u64::from(headers_size);
+    for section in ordered {
+        let start = section.virtual_address;
+        let (name, end) = (
+            section.name(),
+            u64::from(start).saturating_add(section.memory_size().into()),
+        );
+        if u64::from(start) < free {
+            return Err(PeError::Overlap { name, start, other });
+        }
+        if end > size_of_image.into() {
+            return Err(PeError::OutsideMemory {
+                name,
+                end,
+                size_of_image,
+            });
+        }
+        (other, free) = (name, end);
+    }
+    Ok(())
 }

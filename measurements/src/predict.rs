@@ -24,6 +24,12 @@ pub use register::{Event, Register};
 
 use crate::{PeError, Sha256Digest, StubVersionError, Uki};
 
+/// Sections that are copied: shown, decoded, or wrapped in an archive.
+const TEXTS: [&str; 5] = [".cmdline", ".uname", ".osrel", ".pcrsig", ".pcrpkey"];
+
+/// Largest of these: 1 MiB, where a kilobyte is usual.
+const MAX_TEXT_SIZE: usize = 1 << 20;
+
 /// What an image measures to: its registers, each with the events that lead to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prediction {
@@ -63,6 +69,14 @@ pub enum PredictError {
     MachineDependent {
         /// The section's name.
         section: &'static str,
+    },
+    /// A section that holds a few lines of text is larger than is sensible.
+    #[error("section {section} has {actual} bytes, expected at most {MAX_TEXT_SIZE}")]
+    SectionSize {
+        /// The section's name.
+        section: &'static str,
+        /// Its size in memory.
+        actual: usize,
     },
     /// The command line is not ASCII; how the stub decodes it is not proven.
     #[error("expected the command line to be ASCII, got {byte:#04x} at byte {offset} of .cmdline")]
@@ -112,6 +126,7 @@ pub fn predict(uki: &Uki) -> Result<Prediction, PredictError> {
         return Err(PredictError::MultiProfile);
     }
     refuse_duplicates(uki)?;
+    refuse_long_texts(uki)?;
     uki.stub_version()?.require_proven()?;
     // systemd v257 src/boot/pe.c, pe_locate_sections_internal(): taken if it fits the machine.
     if uki.count(".dtbauto") > 0 {
@@ -135,6 +150,17 @@ fn refuse_duplicates(uki: &Uki) -> Result<(), PredictError> {
         if !names.insert(section.clone()) {
             let count = uki.section_names().filter(|name| *name == section).count();
             return Err(PredictError::DuplicateSection { section, count });
+        }
+    }
+    Ok(())
+}
+
+/// Keeps what is held in memory beside the UKI small.
+fn refuse_long_texts(uki: &Uki) -> Result<(), PredictError> {
+    for section in TEXTS {
+        let actual = uki.section(section).map_or(0, |section| section.size());
+        if actual > MAX_TEXT_SIZE {
+            return Err(PredictError::SectionSize { section, actual });
         }
     }
     Ok(())

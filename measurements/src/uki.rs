@@ -9,7 +9,8 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use crate::bytes::{index, slice};
-use crate::pe::Pe;
+use crate::pe::{Pe, relocations};
+use crate::predict::pcr11;
 use crate::{PeError, Sha256Digest, StubVersion, StubVersionError};
 
 /// A parsed unified kernel image: its bytes and where its sections are.
@@ -34,9 +35,11 @@ impl Uki {
     ///
     /// # Errors
     ///
-    /// [`PeError`] if it is not a PE, or sections lie outside of it.
+    /// [`PeError`] if it is not a PE, sections lie outside of it, or what the stub measures in
+    /// memory would not be what is in the file.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, PeError> {
         let pe = Pe::parse(&bytes)?;
+        relocations::check(&bytes, &pe, is_data)?;
         Ok(Self { bytes, pe })
     }
 
@@ -95,6 +98,14 @@ impl Uki {
         };
         Some(SectionData { stored, zeros })
     }
+}
+
+/// Says whether the stub takes a section of this name as it is: to measure it, or to make
+/// something of it. The others are the stub's own code and data.
+fn is_data(name: &[u8]) -> bool {
+    let other = [".pcrsig", ".profile", ".dtbauto", ".sdmagic"];
+    let mut names = pcr11::SECTIONS.iter().chain(&other);
+    names.any(|data| data.as_bytes() == name)
 }
 
 impl fmt::Debug for Uki {

@@ -255,3 +255,127 @@ fn looping_and_broken_cluster_chains_end() {
         );
     }
 }
+
+fn read_fat(volume: &[u8]) -> Result<Vec<u8>, ImageError> {
+    read(gpt(512, &[(ESP_TYPE, volume)]))
+}
+
+/// Replaces a name in directory entries, of which there must be one.
+fn rename(volume: &mut [u8], old: &[u8; 11], new: &[u8; 11]) {
+    let mut entries = volume.chunks_exact_mut(32).filter(|e| e[..11] == old[..]);
+    entries.next().unwrap()[..11].copy_from_slice(new);
+    assert!(entries.next().is_none());
+}
+
+#[test]
+fn several_entries_of_one_name_are_refused() {
+    let uki = uki();
+    for (other, old, new) in [
+        ("EFI/BOOT/OTHER.EFI", b"OTHER   EFI", b"BOOTX64 EFI"),
+        ("EFI/OTHER/FILE", b"OTHER      ", b"BOOT       "),
+        ("OTHER/FILE", b"OTHER      ", b"EFI        "),
+    ] {
+        let files = [(PATH, &uki[..]), (other, &b"x"[..])];
+        let mut volume = fat(FatType::Fat12, 512, 1 << 20, &files);
+        assert_eq!(read_fat(&volume).unwrap(), uki);
+        rename(&mut volume, old, new);
+        let error = read_fat(&volume).unwrap_err();
+        assert!(
+            matches!(
+                &error,
+                ImageError::Fat(FatError::DuplicateName { count: 2, .. })
+            ),
+            "{other}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn short_name_of_an_addition_counts() {
+    let files = [
+        (PATH, &uki()[..]),
+        ("loader/extensions/a long name.img", &b"x"[..]),
+    ];
+    let mut volume = fat(FatType::Fat12, 512, 1 << 20, &files);
+    assert!(read_fat(&volume).is_ok());
+    // Both names, so that the long one still belongs to the short one: its checksum is in each of
+    // its parts.
+    let (old, new) = (*b"ALONGN~1IMG", *b"ALONGN~1RAW");
+    let sum = |name: &[u8; 11]| {
+        name.iter()
+            .fold(0u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte))
+    };
+    for entry in volume.chunks_exact_mut(32) {
+        if entry[11] == 0x0f && entry[13] == sum(&old) {
+            entry[13] = sum(&new);
+        }
+    }
+    rename(&mut volume, &old, &new);
+    let error = read_fat(&volume).unwrap_err();
+    assert!(
+        matches!(&error, ImageError::Sidecar { path } if path.ends_with("ALONGN~1.RAW")),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn disk_without_a_plain_protective_mbr_is_refused() {
+    let changed = |offset: usize, value: u8| {
+        let mut image = disk(&uki());
+        image[offset] = value;
+        read(image)
+    };
+    // What the entry says besides type and first block does not matter.
+    assert!(changed(446 + 12, 0x17).is_ok());
+    for (offset, value) in [
+        (510, 0),
+        (446, 0x80),
+        (446 + 4, 0x0c),
+        (446 + 4, 0),
+        (446 + 8, 2),
+        (446 + 16 + 4, 0xef),
+        (446 + 63, 1),
+    ] {
+        let error = changed(offset, value).unwrap_err();
+        assert!(
+            matches!(error, ImageError::Gpt(GptError::ProtectiveMbr { .. })),
+            "{offset}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn second_fat_is_refused_wherever_it_is() {
+    let esp = esp(&uki());
+    for partitions in [
+        [(OTHER_TYPE, &esp[..]), (ESP_TYPE, &esp)],
+        [(ESP_TYPE, &esp), (OTHER_TYPE, &esp[..512])],
+    ] {
+        let error = read(gpt(512, &partitions)).unwrap_err();
+        assert!(
+            matches!(error, ImageError::Gpt(GptError::OtherFat { .. })),
+            "{error:?}"
+        );
+    }
+    let mut image = disk(&uki());
+    image[..64].copy_from_slice(&esp[..64]);
+    let error = read(image).unwrap_err();
+    assert!(
+        matches!(&error, ImageError::Gpt(GptError::OtherFat { place }) if place == "the disk"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn tables_for_two_block_sizes_are_refused() {
+    // The entries of the table for small blocks end before byte 17,408, unused but for the first
+    // two: the other header fits in between.
+    let mut image = disk(&uki());
+    let other = gpt(4096, &[(ESP_TYPE, &esp(&uki()))]);
+    image[4096..4096 + 92].copy_from_slice(&other[4096..4096 + 92]);
+    let error = read(image).unwrap_err();
+    assert!(
+        matches!(error, ImageError::Gpt(GptError::SeveralTables)),
+        "{error:?}"
+    );
+}

@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 use std::thread;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
 use crate::Common;
@@ -53,6 +53,10 @@ pub(crate) struct Options {
 }
 
 /// Runs the scenarios; returns whether all checks passed.
+///
+/// # Errors
+///
+/// Also if it was interrupted: what has not been checked has not passed.
 pub(crate) fn run(options: &Options, signals: Signals) -> Result<bool> {
     if options.list {
         for scenario in SCENARIOS {
@@ -64,6 +68,7 @@ pub(crate) fn run(options: &Options, signals: Signals) -> Result<bool> {
     let work = Work::new(options.common.run_dir.as_deref())?;
     let context = Context::new(&options.common, options, work.path(), signals)?;
     let finished = run_all(&chosen, &context, options.jobs.max(1));
+    let (wanted, done) = (chosen.len(), finished.len());
     let report = Report::new(&context, finished);
     if let Some(path) = &options.report {
         let json = serde_json::to_string_pretty(&report)?;
@@ -74,6 +79,9 @@ pub(crate) fn run(options: &Options, signals: Signals) -> Result<bool> {
         println!("logs: {}", work.keep().display());
     }
     println!("{passed} passed, {failed} failed");
+    if context.signals.stop() || done < wanted {
+        bail!("interrupted: {done} of {wanted} scenarios ran");
+    }
     Ok(failed == 0 && passed > 0)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! I/O: reads the image.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::path::Path;
@@ -13,10 +14,13 @@ use serde::Serialize;
 use testkit::tpm::Pcrs;
 
 /// The registers that hold what is booted.
-pub(crate) const PREDICTED: [u8; 3] = [4, 9, 11];
-/// The registers that stay zero unless something unforeseen was loaded: command lines and
-/// credentials from outside (12), extension images (13), the machine's identity (15).
-pub(crate) const EMPTY: [u8; 3] = [12, 13, 15];
+const PREDICTED: [u8; 3] = [4, 9, 11];
+
+/// The registers that are verified: those that are predicted, and those that stay zero unless
+/// something unforeseen was loaded.
+pub(crate) fn verified() -> BTreeSet<u8> {
+    PREDICTED.into_iter().chain(Prediction::UNTOUCHED).collect()
+}
 
 /// Predicts what `image` measures to.
 pub(crate) fn predict_image(image: &Path) -> Result<Prediction> {
@@ -42,17 +46,12 @@ pub(crate) struct Comparison(Vec<Row>);
 impl Comparison {
     /// Compares the prediction with what a TPM holds.
     pub(crate) fn new(prediction: &Prediction, actual: &Pcrs) -> Self {
-        let predicted = PREDICTED.map(|register| (register, prediction.value(register)));
-        let empty = EMPTY.map(|register| (register, Some(Sha256Digest::ZERO)));
-        let rows = predicted.into_iter().chain(empty);
-        Self(
-            rows.map(|(register, expected)| Row {
-                register,
-                expected: expected.unwrap_or(Sha256Digest::ZERO),
-                actual: actual.value(register),
-            })
-            .collect(),
-        )
+        let rows = verified().into_iter().map(|register| Row {
+            register,
+            expected: prediction.value(register).unwrap_or(Sha256Digest::ZERO),
+            actual: actual.value(register),
+        });
+        Self(rows.collect())
     }
 
     /// Whether a verifier would accept the machine.
@@ -115,7 +114,7 @@ pub(crate) fn ensure_same_events(prediction: &Prediction, log: &EventLog) -> Res
             logged.len()
         );
     }
-    for register in EMPTY {
+    for register in Prediction::UNTOUCHED {
         let count = log.digests(register.into()).len();
         ensure!(count == 0, "PCR {register}: {count} events, none predicted");
     }

@@ -93,6 +93,10 @@ impl Port {
 }
 
 /// Runs the image; returns whether its registers are as predicted.
+///
+/// # Errors
+///
+/// Also if it was interrupted before they were compared; afterwards that is how it ends.
 pub(crate) fn run(options: &Options, signals: Signals) -> Result<bool> {
     let work = Work::new(options.common.run_dir.as_deref())?;
     let outcome = run_in(options, &signals, &work);
@@ -130,7 +134,7 @@ fn run_in(options: &Options, signals: &Signals, work: &Work) -> Result<bool> {
     }
     if !follow_boot(options, signals, &session)? {
         end(options, &session);
-        return Ok(true);
+        bail!("interrupted before the registers were compared");
     }
     let comparison = session.compare(&prediction)?;
     let summary = Summary::of(&session, image, work.path(), comparison)?;

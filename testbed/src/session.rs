@@ -15,7 +15,7 @@ use testkit::machine::{Machine, Running, VARIABLES};
 use testkit::memory::find_event_log;
 use testkit::tpm::Tpm;
 
-use crate::registers::{Comparison, EMPTY, PREDICTED, ensure_same_events};
+use crate::registers::{Comparison, ensure_same_events, verified};
 
 /// The port of the attestation server, which is also where `/cert` is.
 pub(crate) const ATTESTATION_PORT: u16 = 7936;
@@ -149,7 +149,7 @@ impl Session {
             .client()
             .read_pcrs()
             .context("read the registers")?;
-        let registers: Vec<u8> = PREDICTED.into_iter().chain(EMPTY).collect();
+        let registers: Vec<u8> = verified().into_iter().collect();
         let log = find_event_log(&self.machine, &pcrs, &registers)?;
         ensure_same_events(prediction, &log)
     }

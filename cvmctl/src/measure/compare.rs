@@ -76,10 +76,8 @@ fn with_values(
             )
         }
         (Outcome::Undecided, _) => {
-            writeln!(
-                text,
-                "could not tell: {file} ({name}) has registers that depend on more than the image"
-            )
+            let reason = reason(matches);
+            writeln!(text, "could not tell: {file} ({name}) {reason}")
         }
     };
     Ok(Report { text, outcome })
@@ -121,15 +119,32 @@ fn rank(matches: &[RegisterMatch]) -> (bool, usize) {
     (outcome(matches) == Outcome::Good, equal)
 }
 
-/// Registers that are not published say nothing; if none is comparable, nothing is said.
+/// Equal only if every predicted register is published: any value would do for the others.
 fn outcome(matches: &[RegisterMatch]) -> Outcome {
     let has = |verdict| matches.iter().any(|m| m.verdict() == verdict);
     if has(Verdict::Different) {
         Outcome::Bad
-    } else if has(Verdict::NotPredicted) || !has(Verdict::Equal) {
+    } else if has(Verdict::NotPredicted) || has(Verdict::NotPublished) || !has(Verdict::Equal) {
         Outcome::Undecided
     } else {
         Outcome::Good
+    }
+}
+
+/// Why the comparison is undecided.
+fn reason(matches: &[RegisterMatch]) -> String {
+    let unpublished: Vec<String> = matches
+        .iter()
+        .filter(|m| m.verdict() == Verdict::NotPublished)
+        .map(|m| format!("PCR {}", m.register))
+        .collect();
+    if unpublished.is_empty() {
+        "has registers that depend on more than the image".to_owned()
+    } else {
+        format!(
+            "does not publish {}, so any value of it would be accepted",
+            unpublished.join(" and ")
+        )
     }
 }
 

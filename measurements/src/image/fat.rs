@@ -14,6 +14,7 @@ mod table;
 use std::io::{Read, Seek};
 
 use directory::{Entry, Kind};
+pub(super) use layout::is_boot_sector;
 use layout::{Layout, RootDirectory};
 use table::Table;
 
@@ -46,6 +47,16 @@ pub enum FatError {
         path: String,
         /// The part of its path that is not there.
         missing: String,
+    },
+    /// There are several files or directories of this name: which one is read depends on the reader.
+    #[error("{path} is ambiguous: there are {count} entries named {name}, expected 1")]
+    DuplicateName {
+        /// The file or directory that was looked for.
+        path: String,
+        /// The part of its path that is there more than once.
+        name: String,
+        /// How often, counting both long and short names.
+        count: usize,
     },
     /// It is a directory where a file is expected, or the other way round.
     #[error("expected {path} to be a {expected}")]
@@ -130,7 +141,8 @@ impl<'r, R: Read + Seek> Fat<'r, R> {
         }
     }
 
-    /// The names of the files in the directory at `path`; none if there is no such directory.
+    /// The names of the files in the directory at `path`, long and short ones; none if there is no
+    /// such directory.
     pub(super) fn list(&mut self, path: &[&str]) -> Result<Vec<String>, FatError> {
         let Ok(Entry {
             kind: Kind::Directory,
@@ -145,7 +157,7 @@ impl<'r, R: Read + Seek> Fat<'r, R> {
             .into_iter()
             .filter(|entry| entry.kind != Kind::Directory);
         Ok(files
-            .map(|entry| entry.long_name.unwrap_or(entry.short_name))
+            .flat_map(|entry| entry.long_name.into_iter().chain([entry.short_name]))
             .collect())
     }
 
@@ -161,10 +173,16 @@ impl<'r, R: Read + Seek> Fat<'r, R> {
                     expected,
                 });
             }
-            let entries = self.read_directory(directory)?;
-            let Some(entry) = entries.into_iter().find(|entry| entry.is_named(name)) else {
+            let mut entries = self.read_directory(directory)?;
+            entries.retain(|entry| entry.is_named(name));
+            let count = entries.len();
+            let Some(entry) = entries.pop() else {
                 return Ok(Err((*name).to_owned()));
             };
+            if count > 1 {
+                let (path, name) = (path.join("/"), (*name).to_owned());
+                return Err(FatError::DuplicateName { path, name, count });
+            }
             directory = (entry.kind == Kind::Directory).then_some(entry.first_cluster);
             found = Some(entry);
         }

@@ -1,14 +1,17 @@
 //! Finds the EFI system partition in a GUID partition table.
 //!
 //! Follows UEFI 2.10, 5.3 "GUID Partition Table (GPT) Disk Layout": primary header in the second
-//! block, both checksums verified. The backup table is not read: firmware measures and boots from
-//! the primary one.
+//! block, both checksums verified, behind a protective MBR as 5.2.3 has it. The backup table is not
+//! read: firmware measures and boots from the primary one. Disks on which firmware might find
+//! something else to boot are refused: a second table, or FAT outside of the EFI system partition.
 //!
-//! I/O: reads the header and the partition entries.
+//! I/O: reads the protective MBR, the header, the partition entries, and each partition's first
+//! 512 bytes.
 
 use std::io::{Read, Seek};
 
 use super::crc32::crc32;
+use super::fat::is_boot_sector;
 use super::window::{ReadError, Window};
 use crate::bytes::{array, index, slice, u32_le, u64_le};
 
@@ -26,6 +29,11 @@ const ESP_TYPE: [u8; 16] = [
     0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b,
 ];
 
+/// Type of an entry without a partition.
+const UNUSED_TYPE: [u8; 16] = [0; 16];
+/// Bytes of a master boot record, and of a boot sector as far as it matters.
+const MBR_SIZE: u64 = 512;
+
 /// Why a partition table cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -36,6 +44,25 @@ pub enum GptError {
     /// There is no table.
     #[error("expected the signature \"EFI PART\" at byte 512 or 4096, got something else")]
     NoTable,
+    /// There are two tables: which one counts depends on the size of the disk's blocks.
+    #[error(
+        "the signature \"EFI PART\" is at byte 512 and at byte 4096, expected it at one of them"
+    )]
+    SeveralTables,
+    /// Without a protective MBR firmware does not look at the table.
+    #[error("expected {expected} in the protective MBR (the disk's first 512 bytes), got {actual}")]
+    ProtectiveMbr {
+        /// What should be there.
+        expected: &'static str,
+        /// What is there: bytes in hexadecimal.
+        actual: String,
+    },
+    /// Firmware might start a file from there.
+    #[error("{place} begins with a FAT boot sector, expected one in the EFI system partition only")]
+    OtherFat {
+        /// Where: the disk itself, or a partition by its number.
+        place: String,
+    },
     /// A checksum is wrong.
     #[error("expected the checksum of the {what} to be {expected:#010x}, got {actual:#010x}")]
     Checksum {
@@ -80,9 +107,15 @@ pub(super) fn is_disk<R: Read + Seek>(disk: &mut Window<'_, R>) -> Result<bool, 
 ///
 /// # Errors
 ///
-/// [`GptError`] if the table is damaged, or has not exactly one such partition.
+/// [`GptError`] if the table is damaged, has not exactly one such partition, or firmware might find
+/// something else to boot.
 pub(super) fn find_esp<R: Read + Seek>(disk: &mut Window<'_, R>) -> Result<Partition, GptError> {
     let block = block_size(disk)?.ok_or(GptError::NoTable)?;
+    let twin = BLOCK_SIZES.iter().find(|size| **size != block);
+    if disk.read_up_to(twin.copied().unwrap_or(block), 8)? == SIGNATURE {
+        return Err(GptError::SeveralTables);
+    }
+    check_protective_mbr(&disk.read(0, MBR_SIZE)?)?;
     let header = Header::parse(&disk.read(block, block)?)?;
     let start = header
         .entries_block
@@ -96,15 +129,60 @@ pub(super) fn find_esp<R: Read + Seek>(disk: &mut Window<'_, R>) -> Result<Parti
     let entries = disk.read(start, size)?;
     check("partition entries", crc32(&entries), header.entries_crc)?;
 
+    let entries = entries.chunks_exact(index(header.entry_size));
     let mut esps = entries
-        .chunks_exact(index(header.entry_size))
+        .clone()
         .filter(|entry| array(entry, 0) == Some(ESP_TYPE));
-    match (esps.next(), esps.count()) {
-        (Some(entry), 0) => parse_entry(entry, block),
-        (None, _) => Err(GptError::EspCount { count: 0 }),
-        (Some(_), more) => Err(GptError::EspCount {
-            count: more.saturating_add(1),
-        }),
+    let esp = match (esps.next(), esps.count()) {
+        (Some(entry), 0) => parse_entry(entry, block)?,
+        (None, _) => return Err(GptError::EspCount { count: 0 }),
+        (Some(_), more) => {
+            return Err(GptError::EspCount {
+                count: more.saturating_add(1),
+            });
+        }
+    };
+    for (number, entry) in (1..).zip(entries) {
+        if !matches!(array(entry, 0), Some(UNUSED_TYPE | ESP_TYPE)) {
+            let start = parse_entry(entry, block)?.start;
+            refuse_fat(&disk.read_up_to(start, MBR_SIZE)?, || {
+                format!("partition {number}")
+            })?;
+        }
+    }
+    Ok(esp)
+}
+
+/// Checks for the one protective MBR that firmware takes: EDK II
+/// `MdeModulePkg/Universal/Disk/PartitionDxe/Gpt.c`, `PartitionInstallGptChildHandles`. That it has
+/// nothing else leaves no second opinion to readers of MBRs.
+fn check_protective_mbr(mbr: &[u8]) -> Result<(), GptError> {
+    let wrong = |expected, actual: &[u8]| GptError::ProtectiveMbr {
+        expected,
+        actual: actual.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    let signature = slice(mbr, 510, 2).unwrap_or_default();
+    if signature != [0x55, 0xaa] {
+        return Err(wrong("55aa at byte 510", signature));
+    }
+    let table = slice(mbr, 446, 64).unwrap_or_default();
+    let mut used = table.chunks_exact(16).filter(|e| e.iter().any(|b| *b != 0));
+    let (Some(entry), None) = (used.next(), used.next()) else {
+        return Err(wrong("exactly one used entry", table));
+    };
+    let is_protective =
+        entry.first() == Some(&0) && entry.get(4) == Some(&0xee) && u32_le(entry, 8) == Some(1);
+    if !is_protective {
+        return Err(wrong("an entry of type ee that begins with block 1", entry));
+    }
+    refuse_fat(mbr, || "the disk".to_owned())
+}
+
+fn refuse_fat(sector: &[u8], place: impl Fn() -> String) -> Result<(), GptError> {
+    if is_boot_sector(sector) {
+        Err(GptError::OtherFat { place: place() })
+    } else {
+        Ok(())
     }
 }
 
@@ -202,7 +280,7 @@ fn parse_entry(entry: &[u8], block: u64) -> Result<Partition, GptError> {
         })
     };
     bytes().ok_or(GptError::Field {
-        what: "the EFI system partition's last block",
+        what: "a partition's last block",
         expected: "after its first, and on the disk",
         actual: last,
     })

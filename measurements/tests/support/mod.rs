@@ -96,6 +96,7 @@ pub(crate) fn pe(sections: &[Section], trailer: &[u8], certificates: &[u8]) -> V
         pe.resize(pe.len() + raw_size - size, 0);
         address += virtual_size.max(1).next_multiple_of(4096);
     }
+    put(&mut pe, optional + 56, &address.to_le_bytes());
     pe.extend_from_slice(trailer);
     if !certificates.is_empty() {
         pe.resize(pe.len().next_multiple_of(8), 0);
@@ -163,6 +164,7 @@ pub(crate) fn fat(
         for (path, contents) in files {
             let parents = path.match_indices('/').map(|(end, _)| &path[..end]);
             for parent in parents {
+                // Opens it if it is there.
                 fat.root_dir().create_dir(parent).unwrap();
             }
             let mut file = fat.root_dir().create_file(path).unwrap();
@@ -192,6 +194,11 @@ pub(crate) fn gpt(block: usize, partitions: &[([u8; 16], &[u8])]) -> Vec<u8> {
     let mut entries = vec![0; 128 * 128];
     let first = 2 + entries.len().div_ceil(block);
     let mut disk = vec![0; first * block];
+    // The protective MBR: one entry of type 0xee, from block 1 on.
+    disk[446 + 4] = 0xee;
+    disk[446 + 8] = 1;
+    disk[446 + 12..446 + 16].fill(0xff);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
     for (index, (kind, contents)) in partitions.iter().enumerate() {
         let start = disk.len() / block;
         let blocks = contents.len().div_ceil(block);

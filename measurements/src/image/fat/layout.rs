@@ -123,6 +123,19 @@ impl Layout {
     }
 }
 
+/// Says whether firmware might take a volume that begins with `sector` for a FAT file system: the
+/// checks of EDK II `FatPkg/EnhancedFatDxe/Init.c`, `FatOpenDevice`, of which none looks at the
+/// signature in the last two bytes. Less strict than [`Layout::parse`].
+pub(in crate::image) fn is_boot_sector(sector: &[u8]) -> bool {
+    let byte = |offset| u8_at(sector, offset).unwrap_or_default();
+    let word = |offset| u16_le(sector, offset).unwrap_or_default();
+    matches!(byte(0), 0xeb | 0xe9 | 0x49)
+        && word(11).is_power_of_two()
+        && byte(13).is_power_of_two()
+        && word(14) > 0
+        && byte(16) > 0
+}
+
 /// FAT32 is told by its zero FATSz16, as firmware does (EDK II `FatPkg/EnhancedFatDxe/Init.c`):
 /// mkfs makes FAT32 with fewer clusters than the specification's limit. FAT12 by cluster count.
 fn width(is_fat32: bool, clusters: u64) -> Width {

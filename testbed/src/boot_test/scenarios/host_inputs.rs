@@ -25,9 +25,9 @@ use crate::session::Session;
 
 pub(super) const SMBIOS: &str = "MARKSMBIOS";
 pub(super) const SMBIOS_PLAIN: &str = "MARKPLAIN";
-const FW_CFG: &str = "MARKFWCFG";
+pub(super) const FW_CFG: &str = "MARKFWCFG";
 const LOADER: &str = "MARKLOADER";
-const OPTIONS: &str = "MARKOPTIONS";
+pub(super) const OPTIONS: &str = "MARKOPTIONS";
 const MIB: u64 = 1 << 20;
 /// How long to wait for a device that was plugged in to say something.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -42,7 +42,7 @@ const AUTOMATIC: [(&str, &str); 6] = [
     ("8200", "swap"),
 ];
 /// The units that it would make of them: they are named after mount points.
-const AUTOMATIC_UNITS: &[&str] = &[
+pub(super) const AUTOMATIC_UNITS: &[&str] = &[
     "home.mount",
     "srv.mount",
     "boot.mount",
@@ -120,7 +120,7 @@ fn offer_variables(attempt: &Attempt) -> Result<()> {
 
 /// Partitions of discoverable types, on the boot disk and on a second one; returns what the
 /// second disk holds.
-fn offer_disks(context: &Context, attempt: &mut Attempt) -> Result<Vec<u8>> {
+pub(super) fn offer_disks(context: &Context, attempt: &mut Attempt) -> Result<Vec<u8>> {
     let ext4 = attempt.file("ext4.raw");
     blank(&ext4, 8 * MIB)?;
     let path = ext4.to_string_lossy();
@@ -165,10 +165,14 @@ fn ensure_ports_closed(session: &Session) -> Result<()> {
         .machine
         .execute("query-chardev", serde_json::json!({}))?;
     let devices = answer.as_array().context("a list of devices")?;
-    let opened = devices.iter().find(|device| {
-        device["filename"].as_str().is_some_and(is_agent_port) && device["frontend-open"] == true
-    });
-    ensure!(opened.is_none(), "the guest has opened a virtio port");
+    let port = devices
+        .iter()
+        .find(|device| device["filename"].as_str().is_some_and(is_agent_port));
+    let port = port.context("QEMU does not list the virtio port")?;
+    ensure!(
+        port["frontend-open"] == false,
+        "the guest has opened the virtio port: {port}"
+    );
     Ok(())
 }
 

@@ -12,16 +12,19 @@ use std::fs::File;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use testkit::console::phases::Phase;
 use testkit::tamper::esp::UKI;
-use testkit::tamper::variable::{boot_entry, set};
+use testkit::tamper::variable::{Variable, boot_entry, set};
 
-use super::host_inputs::{SMBIOS, SMBIOS_PLAIN, offer_strings};
+use super::host_inputs::{
+    AUTOMATIC_UNITS, FW_CFG, OPTIONS, SMBIOS, SMBIOS_PLAIN, offer_disks, offer_strings,
+};
 use crate::boot_test::checks::Checks;
 use crate::boot_test::context::Context;
 use crate::boot_test::marker::find;
 
 const MARKER: &str = "MARKLOADOPTIONS";
 /// The words of the image's command line that keep the host out.
-const DEFENCES: [&str; 4] = [
+const DEFENCES: [&str; 5] = [
+    "systemd.image_policy=",
     "systemd.import_credentials=",
     "systemd.gpt_auto=",
     "systemd.getty_auto=",
@@ -31,9 +34,14 @@ const DEFENCES: [&str; 4] = [
 pub(super) fn run(context: &Context, checks: &mut Checks) -> Result<()> {
     let mut attempt = context.attempt("load-options")?;
     let options = undefended(&command_line(context)?);
-    let options = format!("{options} systemd.hostname={MARKER}");
-    set(&attempt.state.variables(), &boot_entry(UKI, &options)).context("set the boot entry")?;
+    let options = format!("{options} {MARKER}");
+    let mut variables = boot_entry(UKI, &options);
+    // Not systemd.run, which would shut the machine down.
+    let variable = format!("systemd.hostname={OPTIONS}");
+    variables.push(Variable::systemd("SystemdOptions", &variable));
+    set(&attempt.state.variables(), &variables).context("set firmware variables")?;
     offer_strings(&mut attempt);
+    offer_disks(context, &mut attempt)?;
     let session = attempt.start()?;
     checks.watch(&session);
     let started = session.wait_for_phase(Phase::Kernel, context.timeout);
@@ -53,16 +61,24 @@ pub(super) fn run(context: &Context, checks: &mut Checks) -> Result<()> {
         (false, false) => Ok(Some("no effect".to_owned())),
     };
     checks.note("shows-or-no-effect", result);
-    for (name, marker) in [
-        ("control-credentials-encoded", SMBIOS),
-        ("control-credentials-plain", SMBIOS_PLAIN),
+    for (name, markers) in [
+        ("control-credentials-encoded", &[SMBIOS][..]),
+        ("control-credentials-plain", &[SMBIOS_PLAIN][..]),
+        ("control-variable-systemd-options", &[OPTIONS][..]),
+        ("control-partitions-on-boot-disk", AUTOMATIC_UNITS),
     ] {
-        let line = find(&lines, &[marker]).map(|line| Some(line.text.clone()));
+        let line = find(&lines, markers).map(|line| Some(line.text.clone()));
         checks.note(
             name,
             line.context("no effect although nothing defends against it"),
         );
     }
+    // Not required: the image has no module qemu_fw_cfg, which is a defence of its own.
+    let effect = match find(&lines, &[FW_CFG]) {
+        Some(line) => line.text.clone(),
+        None => "no effect: the kernel has no qemu_fw_cfg".to_owned(),
+    };
+    checks.note("control-fw-cfg-credentials", Ok(Some(effect)));
     Ok(())
 }
 

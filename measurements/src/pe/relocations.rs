@@ -1,0 +1,71 @@
+//! Base relocations: what a loader changes in memory because the image is not where it was linked.
+//!
+//! Follows "PE Format", "The .reloc Section", and EDK II
+//! `MdePkg/Library/BasePeCoffLib/BasePeCoff.c`, `PeCoffLoaderRelocateImage`. What is done to a
+//! place is of no interest, only that nothing is done to bytes that are measured or parsed.
+//!
+//! I/O: none.
+
+use super::{Pe, PeError};
+use crate::bytes::{index, slice, u16_le, u32_le};
+
+/// Page address and size in front of a block's fixups.
+const BLOCK_HEADER_SIZE: u32 = 8;
+
+/// Most bytes that one fixup changes: IMAGE_REL_BASED_DIR64.
+const FIXUP_SIZE: u64 = 8;
+
+/// Checks that no relocation changes the headers, a section for which `is_data` holds, or the
+/// relocations themselves.
+///
+/// # Errors
+///
+/// [`PeError::Relocation`] if one does; [`PeError::RelocationTable`] if the table is malformed.
+pub(crate) fn check(bytes: &[u8], pe: &Pe, is_data: impl Fn(&[u8]) -> bool) -> Result<(), PeError> {
+    let Some((address, size)) = pe.relocations.filter(|(_, size)| *size > 0) else {
+        return Ok(());
+    };
+    let malformed = || PeError::RelocationTable { address, size };
+    let holder = pe
+        .sections
+        .iter()
+        .find(|s| s.is_at(address.into()))
+        .ok_or_else(malformed)?;
+    let offset = address.saturating_sub(holder.virtual_address);
+    let stored = slice(bytes, index(holder.raw_offset), index(holder.raw_size));
+    let mut table = stored
+        .and_then(|stored| slice(stored, index(offset), index(size)))
+        .ok_or_else(malformed)?;
+
+    while !table.is_empty() {
+        let page = u32_le(table, 0).ok_or_else(malformed)?;
+        let size = u32_le(table, 4).filter(|size| *size >= BLOCK_HEADER_SIZE);
+        let (block, rest) = size
+            .and_then(|size| table.split_at_checked(index(size)))
+            .ok_or_else(malformed)?;
+        let fixups = block.chunks_exact(2).skip(index(BLOCK_HEADER_SIZE / 2));
+        for fixup in fixups.filter_map(|fixup| u16_le(fixup, 0)) {
+            // IMAGE_REL_BASED_ABSOLUTE: padding.
+            if fixup >> 12 == 0 {
+                continue;
+            }
+            let first = u64::from(page).saturating_add(u64::from(fixup & 0xfff));
+            let last = first.saturating_add(FIXUP_SIZE).saturating_sub(1);
+            if first < pe.headers_size as u64 {
+                let name = "the headers".to_owned();
+                return Err(PeError::Relocation { name, first });
+            }
+            let changed = pe.sections.iter().find(|section| {
+                let counts = section.virtual_address == holder.virtual_address
+                    || is_data(section.name_bytes());
+                counts && (section.is_at(first) || section.is_at(last))
+            });
+            if let Some(section) = changed {
+                let name = format!("section {}", section.name());
+                return Err(PeError::Relocation { name, first });
+            }
+        }
+        table = rest;
+    }
+    Ok(())
+}
