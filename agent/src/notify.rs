@@ -1,6 +1,6 @@
 //! Tells systemd how the service is doing: `sd_notify(3)`, `sd_watchdog_enabled(3)`.
 //!
-//! Forty lines instead of a dependency. Left out: vsock addresses and passing file descriptors,
+//! A page instead of a dependency. Left out: vsock addresses and passing file descriptors,
 //! which a service in an image does not meet.
 //!
 //! I/O: reads `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`; sends datagrams to that socket.
@@ -11,7 +11,11 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
-use std::{env, process};
+use std::{env, process, thread};
+
+/// How often and after how long `READY=1` is sent again: for a second in all.
+const READY_RETRIES: u32 = 50;
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// The service manager's end of the notification socket; silent when there is none.
 pub(crate) struct Notifier {
@@ -31,11 +35,21 @@ impl Notifier {
     /// Sends newline-separated assignments such as `READY=1\nSTATUS=serving`.
     ///
     /// A service manager that does not listen is no reason to stop serving: failure is logged.
+    /// `READY=1` comes once, and its loss would fail the unit: while the manager's queue is full,
+    /// it is tried again for up to a second. The others come again, or do not matter as much.
     pub(crate) fn send(&self, state: &str) {
-        if let Some(socket) = &self.socket
-            && let Err(error) = socket.send(state.as_bytes())
-        {
-            tracing::warn!("notify the service manager: {error}");
+        let Some(socket) = &self.socket else {
+            return;
+        };
+        let is_ready = state.lines().any(|line| line == "READY=1");
+        let mut retries = if is_ready { READY_RETRIES } else { 0 };
+        while let Err(error) = socket.send(state.as_bytes()) {
+            if error.kind() != io::ErrorKind::WouldBlock || retries == 0 {
+                tracing::warn!("notify the service manager: {error}");
+                return;
+            }
+            retries -= 1;
+            thread::sleep(RETRY_PAUSE);
         }
     }
 }
@@ -73,6 +87,8 @@ fn connect(address: &OsStr) -> io::Result<UnixDatagram> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn received(listener: &UnixDatagram) -> String {
@@ -105,6 +121,42 @@ mod tests {
         .send("STOPPING=1");
         assert_eq!(received(&listener), "STOPPING=1");
         std::fs::remove_file(path).unwrap();
+    }
+
+    /// A listener that does not read, its queue full.
+    fn full_queue(name: &str) -> (UnixDatagram, Notifier) {
+        let name = format!("cvm-agent-test-{name}-{}", process::id());
+        let listener =
+            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        let socket = connect(OsStr::new(&format!("@{name}"))).unwrap();
+        while socket.send(b"WATCHDOG=1").is_ok() {}
+        let socket = Some(socket);
+        (listener, Notifier { socket })
+    }
+
+    #[test]
+    fn ready_waits_for_room_in_the_queue() {
+        let (listener, notifier) = full_queue("room");
+        let reader = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            listener
+                .set_read_timeout(Some(Duration::from_secs(10)))
+                .unwrap();
+            while received(&listener) == "WATCHDOG=1" {}
+        });
+        notifier.send("READY=1\nSTATUS=serving");
+        drop(notifier);
+        reader.join().unwrap();
+    }
+
+    #[test]
+    fn nobody_waits_for_ever() {
+        let (_listener, notifier) = full_queue("stuck");
+        let start = Instant::now();
+        notifier.send("WATCHDOG=1");
+        assert!(start.elapsed() < Duration::from_millis(500));
+        notifier.send("READY=1");
+        assert!(start.elapsed() < Duration::from_secs(10));
     }
 
     #[test]

@@ -70,9 +70,13 @@ mod tests {
     use super::*;
 
     fn corpus(name: &str) -> Vec<Vec<u8>> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("corpus")
+            .join(name);
         let entries = fs::read_dir(folder).unwrap();
-        entries.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect()
+        entries
+            .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+            .collect()
     }
 
     #[test]
@@ -96,14 +100,18 @@ mod tests {
     #[test]
     fn each_corpus_has_an_input_that_is_accepted() {
         let any = |name, accepts: fn(&[u8]) -> bool| corpus(name).iter().any(|i| accepts(i));
-        assert!(any("pe", |i| Uki::parse(i.to_vec()).is_ok_and(|uki| measurements::predict(&uki).is_ok())));
+        assert!(any("pe", |i| Uki::parse(i.to_vec())
+            .is_ok_and(|uki| measurements::predict(&uki).is_ok())));
         assert!(any("image", |i| image::read_uki(Cursor::new(i)).is_ok()));
         assert!(any("file_system", |i| {
             let disk = support::gpt(512, &[(support::ESP_TYPE, i)]);
             image::read_uki(Cursor::new(disk)).is_ok()
         }));
         assert!(any("event_log", |i| EventLog::parse(i).is_ok()));
-        assert!(any("reference", |i| ReferenceValues::parse(&String::from_utf8_lossy(i)).is_ok()));
+        assert!(any("reference", |i| ReferenceValues::parse(
+            &String::from_utf8_lossy(i)
+        )
+        .is_ok()));
         assert!(any("tpm_quote", |i| tpm_quote::parse(i).is_ok()));
         assert!(any("ak_public", |i| AkPublic::parse(i).is_ok()));
     }

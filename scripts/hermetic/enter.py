@@ -32,11 +32,12 @@ def command(
     network: bool = False,
     environment: Mapping[str, str] | None = None,
     workdir: str = "/",
+    writable: bool = False,
 ) -> list[str]:
     """The command line that runs `arguments` inside `tree`.
 
     `binds` are host directories seen inside, at the same path or at the path given. The mount points
-    are made in the tree, empty. Raises Failure if this host or user cannot do it faithfully.
+    are made in the tree, empty. The tree is read-only unless `writable`. Raises Failure if this host or user cannot do it faithfully.
     """
     flags = ["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--ipc", "--uts"]
     if os.getuid() == 0:
@@ -54,7 +55,7 @@ def command(
     if network:
         inner |= {name: os.environ[name] for name in PROXY if name in os.environ}
     assignments = [f"{key}={value}" for key, value in inner.items()]
-    setup = ["bash", str(SETUP), str(tree), "yes" if network else "no", workdir]
+    setup = ["bash", str(SETUP), str(tree), "rw" if writable else "ro", "yes" if network else "no", workdir]
     return ["unshare", *flags, "--", *setup, *pairs, "--", *assignments, *arguments]
 
 

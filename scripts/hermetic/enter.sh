@@ -1,11 +1,10 @@
 #!/bin/bash
-# enter.sh TREE NETWORK WORKDIR [SOURCE TARGET]... -- [KEY=VALUE]... COMMAND...
+# enter.sh TREE ro|rw NETWORK WORKDIR [SOURCE TARGET]... -- [KEY=VALUE]... COMMAND...
 # Second half of enter.py, inside the new namespaces: mounts, then the command in the tree. The tree itself
-# is read-only, so that no build leaves anything behind for the next.
+# is read-only (but while it is made), so that no build leaves anything behind for the next.
 set -euo pipefail
 umask 022
-tree=$1 network=$2 workdir=$3; shift 3
-echo cvm-build > /proc/sys/kernel/hostname
+tree=$1 access=$2 network=$3 workdir=$4; shift 4
 binds=()
 while [ "$1" != -- ]; do
     # The mount point, in the tree while it can still be written.
@@ -22,7 +21,7 @@ if [ "$network" = yes ]; then
     done
 fi
 mount --bind "$tree" "$tree"
-mount -o remount,bind,ro "$tree"
+mount -o "remount,bind,$access" "$tree"
 mount --rbind /dev "$tree/dev"
 mount -t proc proc "$tree/proc"
 mount --rbind /sys "$tree/sys"

@@ -116,4 +116,4 @@ def _finish(tree: Path, packages: tuple[Package, ...]) -> None:
     (tree / "var/tmp").chmod(0o1777)
     import enter
 
-    subprocess.run(enter.command(tree, ["ldconfig"]), check=True)
+    subprocess.run(enter.command(tree, ["ldconfig"], writable=True), check=True)

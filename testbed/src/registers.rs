@@ -120,3 +120,14 @@ pub(crate) fn ensure_same_events(prediction: &Prediction, log: &EventLog) -> Res
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verified_registers_are_the_predicted_and_the_untouched() {
+        let verified: Vec<u8> = verified().into_iter().collect();
+        assert_eq!(verified, [4, 8, 9, 11, 12, 13, 14, 15]);
+    }
+}

@@ -169,7 +169,37 @@ fn describes(data: &[u8], text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use measurements::Sha256Digest;
+    use measurements::event_log::LoggedEvent;
+
     use super::*;
+
+    /// A log with an event that says "MARK" in each of these registers.
+    fn log_of(registers: &[u32]) -> EventLog {
+        let data: Vec<u8> = "MARK".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let event = |&pcr: &u32| LoggedEvent {
+            pcr,
+            event_type: 0,
+            digest: Sha256Digest::ZERO,
+            data: data.clone(),
+        };
+        EventLog {
+            events: registers.iter().map(event).collect(),
+        }
+    }
+
+    #[test]
+    fn attack_must_show_in_exactly_its_registers() {
+        let attack = Attack {
+            name: "attack",
+            event: "MARK",
+            registers: &[4, 12],
+        };
+        assert!(judge(&attack, &log_of(&[12, 4, 12])).is_ok());
+        assert!(judge(&attack, &log_of(&[])).is_err(), "a malformed add-on");
+        assert!(judge(&attack, &log_of(&[12])).is_err());
+        assert!(judge(&attack, &log_of(&[4, 12, 13])).is_err());
+    }
 
     #[test]
     fn descriptions_are_utf_16() {

@@ -28,6 +28,8 @@ pub(super) const SMBIOS_PLAIN: &str = "MARKPLAIN";
 pub(super) const FW_CFG: &str = "MARKFWCFG";
 const LOADER: &str = "MARKLOADER";
 pub(super) const OPTIONS: &str = "MARKOPTIONS";
+/// The unit that systemd makes of `systemd.run=`.
+pub(super) const RUN_UNIT: &str = "kernel-command-line.service";
 const MIB: u64 = 1 << 20;
 /// How long to wait for a device that was plugged in to say something.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -69,8 +71,8 @@ pub(super) fn run(context: &Context, checks: &mut Checks) -> Result<()> {
         ("smbios-credentials-encoded", &[SMBIOS][..]),
         ("smbios-credentials-plain", &[SMBIOS_PLAIN][..]),
         ("fw-cfg-credentials", &[FW_CFG][..]),
-        ("smbios-loader-command-line", &[LOADER][..]),
-        ("variable-systemd-options", &[OPTIONS][..]),
+        ("smbios-loader-command-line", &[LOADER, RUN_UNIT][..]),
+        ("variable-systemd-options", &[OPTIONS, RUN_UNIT][..]),
         ("variable-hibernate-location", &["hibernate-resume"][..]),
         ("partitions-on-boot-disk", AUTOMATIC_UNITS),
     ] {

@@ -3,19 +3,21 @@
 //!
 //! This attack succeeds otherwise, so it is also the control of `host-inputs`: with the image's
 //! defences taken off the command line, what is offered there must leave its markers. If it does
-//! not, that scenario proves nothing.
+//! not, that scenario proves nothing. Where the image also lacks a driver, the check says so.
 //!
-//! I/O: reads the kernel image, sets firmware variables, starts a machine.
+//! I/O: reads the kernel image, makes disks and variables, starts a machine.
 
 use std::fs::File;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use testkit::console::Line;
 use testkit::console::phases::Phase;
+use testkit::tamper::credential::marker_command_line;
 use testkit::tamper::esp::UKI;
 use testkit::tamper::variable::{Variable, boot_entry, set};
 
 use super::host_inputs::{
-    AUTOMATIC_UNITS, FW_CFG, OPTIONS, SMBIOS, SMBIOS_PLAIN, offer_disks, offer_strings,
+    AUTOMATIC_UNITS, FW_CFG, OPTIONS, RUN_UNIT, SMBIOS, SMBIOS_PLAIN, offer_disks, offer_strings,
 };
 use crate::boot_test::checks::Checks;
 use crate::boot_test::context::Context;
@@ -31,14 +33,50 @@ const DEFENCES: [&str; 5] = [
     "efi=",
 ];
 
+/// Something that is also offered in `host-inputs`, and what shows that it was obeyed.
+struct Control {
+    name: &'static str,
+    markers: &'static [&'static str],
+    /// A kernel module that it needs and the image leaves out (`KernelModulesInclude=`): a
+    /// defence that cannot be taken off, so no effect is required.
+    missing: Option<&'static str>,
+}
+
+const CONTROLS: [Control; 5] = [
+    Control {
+        name: "control-credentials-encoded",
+        markers: &[SMBIOS],
+        missing: None,
+    },
+    Control {
+        name: "control-credentials-plain",
+        markers: &[SMBIOS_PLAIN],
+        missing: None,
+    },
+    Control {
+        name: "control-partitions-on-boot-disk",
+        markers: AUTOMATIC_UNITS,
+        missing: None,
+    },
+    Control {
+        name: "control-fw-cfg-credentials",
+        markers: &[FW_CFG],
+        missing: Some("qemu_fw_cfg"),
+    },
+    Control {
+        name: "control-variable-systemd-options",
+        markers: &[OPTIONS, RUN_UNIT],
+        missing: Some("efivarfs"),
+    },
+];
+
 pub(super) fn run(context: &Context, checks: &mut Checks) -> Result<()> {
     let mut attempt = context.attempt("load-options")?;
     let options = undefended(&command_line(context)?);
     let options = format!("{options} {MARKER}");
     let mut variables = boot_entry(UKI, &options);
-    // Not systemd.run, which would shut the machine down.
-    let variable = format!("systemd.hostname={OPTIONS}");
-    variables.push(Variable::systemd("SystemdOptions", &variable));
+    let line = marker_command_line(OPTIONS);
+    variables.push(Variable::systemd("SystemdOptions", &line));
     set(&attempt.state.variables(), &variables).context("set firmware variables")?;
     offer_strings(&mut attempt);
     offer_disks(context, &mut attempt)?;
@@ -46,7 +84,7 @@ pub(super) fn run(context: &Context, checks: &mut Checks) -> Result<()> {
     checks.watch(&session);
     let started = session.wait_for_phase(Phase::Kernel, context.timeout);
     ensure!(started, "the kernel did not start");
-    session.wait_for_phase(Phase::Finished, context.timeout / 2);
+    session.wait_for_phase(Phase::Finished, context.timeout);
 
     let lines = session.machine.console().lines();
     let obeyed = find(&lines, &[MARKER]).is_some();
@@ -61,25 +99,19 @@ pub(super) fn run(context: &Context, checks: &mut Checks) -> Result<()> {
         (false, false) => Ok(Some("no effect".to_owned())),
     };
     checks.note("shows-or-no-effect", result);
-    for (name, markers) in [
-        ("control-credentials-encoded", &[SMBIOS][..]),
-        ("control-credentials-plain", &[SMBIOS_PLAIN][..]),
-        ("control-variable-systemd-options", &[OPTIONS][..]),
-        ("control-partitions-on-boot-disk", AUTOMATIC_UNITS),
-    ] {
-        let line = find(&lines, markers).map(|line| Some(line.text.clone()));
-        checks.note(
-            name,
-            line.context("no effect although nothing defends against it"),
-        );
+    for control in &CONTROLS {
+        checks.note(control.name, judge(control, &lines));
     }
-    // Not required: the image has no module qemu_fw_cfg, which is a defence of its own.
-    let effect = match find(&lines, &[FW_CFG]) {
-        Some(line) => line.text.clone(),
-        None => "no effect: the kernel has no qemu_fw_cfg".to_owned(),
-    };
-    checks.note("control-fw-cfg-credentials", Ok(Some(effect)));
     Ok(())
+}
+
+/// Passes if what was offered has had an effect, or the image lacks what it needs.
+fn judge(control: &Control, lines: &[Line]) -> Result<Option<String>> {
+    match (find(lines, control.markers), control.missing) {
+        (Some(line), _) => Ok(Some(line.text.clone())),
+        (None, Some(module)) => Ok(Some(format!("no effect: the image has no {module}"))),
+        (None, None) => bail!("no effect although nothing defends against it"),
+    }
 }
 
 /// The image's own command line.
@@ -108,5 +140,16 @@ mod tests {
     fn defences_are_taken_off() {
         let line = "roothash=ab systemd.import_credentials=no ro efi=noruntime";
         assert_eq!(undefended(line), "roothash=ab ro");
+    }
+
+    #[test]
+    fn control_without_effect_fails_unless_a_module_is_missing() {
+        let control = |missing| Control {
+            name: "control",
+            markers: &["MARK"],
+            missing,
+        };
+        assert!(judge(&control(None), &[]).is_err());
+        assert!(judge(&control(Some("efivarfs")), &[]).is_ok());
     }
 }
