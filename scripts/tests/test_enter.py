@@ -51,7 +51,13 @@ def test_there_is_no_network_unless_asked_for(host: dict[str, object], tmp_path:
     assert "--net" in without[: without.index("--")]
     assert "--net" not in with_it
     script = without.index(str(enter.SETUP))
-    assert (without[script + 2], with_it[with_it.index(str(enter.SETUP)) + 2]) == ("no", "yes")
+    assert (without[script + 3], with_it[with_it.index(str(enter.SETUP)) + 3]) == ("no", "yes")
+
+
+def test_the_tree_is_read_only_unless_it_is_being_made(host: dict[str, object], tmp_path: Path) -> None:
+    for writable, access in ((False, "ro"), (True, "rw")):
+        command = enter.command(tmp_path, ["true"], writable=writable)
+        assert command[command.index(str(enter.SETUP)) + 2] == access
 
 
 def test_an_ordinary_user_gets_a_whole_range_of_ids(host: dict[str, object], tmp_path: Path) -> None:
@@ -74,7 +80,7 @@ def test_binds_and_environment_are_handed_over_in_order(host: dict[str, object],
     pairs = [str(tmp_path / "link"), str(tmp_path), str(tmp_path), "/work/x"]
     variables = {**enter.ENVIRONMENT, "TZ": "Asia/Tokyo", "KEY": "a b"}
     assert own == [
-        str(enter.SETUP), str(tmp_path), "no", "/work", *pairs, "--",
+        str(enter.SETUP), str(tmp_path), "ro", "no", "/work", *pairs, "--",
         *(f"{key}={value}" for key, value in variables.items()), "sh", "-c", "a b",
     ]  # fmt: skip
 
