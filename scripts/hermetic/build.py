@@ -114,9 +114,7 @@ def _remove(place: Path) -> None:
     if os.getuid() == 0:
         shutil.rmtree(place)
         return
-    subprocess.run(
-        ["unshare", "--user", "--map-root-user", "--map-auto", "--setgroups", "allow", "rm", "-rf", str(place)], check=True
-    )
+    subprocess.run(["unshare", *enter.USER_NAMESPACE, "rm", "-rf", str(place)], check=True)
 
 
 def _mkosi(

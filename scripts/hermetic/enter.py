@@ -18,6 +18,8 @@ from errors import Failure
 
 # What is inside is the same wherever it is entered from.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "HOME": "/root", "LANG": "C.UTF-8", "TZ": "UTC", "TERM": "dumb"}
+# A user namespace with the whole range of ids, in which an ordinary user is root.
+USER_NAMESPACE = ("--user", "--map-root-user", "--map-auto", "--setgroups", "allow")
 PROXY = ("http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 ID_RANGE = 65536
@@ -44,7 +46,7 @@ def command(
         _refuse_partial_root()
     else:
         _refuse_partial_user()
-        flags = ["--user", "--map-root-user", "--map-auto", "--setgroups", "allow", *flags]
+        flags = [*USER_NAMESPACE, *flags]
     if not network:
         flags.append("--net")
     pairs: list[str] = []
@@ -80,7 +82,7 @@ def _refuse_partial_user() -> None:
         if not shutil.which(tool):
             raise Failure(f"{tool} is not installed", f"install {package} (`make setup` does)")
     done = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "--map-auto", "--setgroups", "allow", "--mount", "cat", "/proc/self/uid_map"],
+        ["unshare", *USER_NAMESPACE, "--mount", "cat", "/proc/self/uid_map"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
