@@ -65,6 +65,78 @@ impl Sha256Digest {
     }
 }
 
+impl Sha384Digest {
+    /// Returns the SHA-384 digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(sha2::Sha384::digest(bytes).into())
+    }
+
+    /// Returns the register's value after `digest` was extended into it: SHA-384(self ‖ digest),
+    /// as a PCR's, and as Intel's "TDX Module Base Architecture Specification", TDG.MR.RTMR.EXTEND.
+    #[must_use]
+    pub fn extend(self, digest: Self) -> Self {
+        let mut hash = sha2::Sha384::new();
+        hash.update(self.0);
+        hash.update(digest.0);
+        Self(hash.finalize().into())
+    }
+}
+
+/// The digests of one thing in every bank that is predicted, or a register's values in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digests {
+    /// In the SHA-256 bank.
+    pub sha256: Sha256Digest,
+    /// In the SHA-384 bank, which is also what TDX registers are made with.
+    pub sha384: Sha384Digest,
+}
+
+impl Digests {
+    /// The values of a register that nothing was extended into.
+    pub const ZERO: Self = Self {
+        sha256: Digest::ZERO,
+        sha384: Digest::ZERO,
+    };
+
+    /// Returns the digests of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self {
+            sha256: Sha256Digest::of(bytes),
+            sha384: Sha384Digest::of(bytes),
+        }
+    }
+
+    /// Returns the register's values after `digests` were extended into it, each in its bank.
+    #[must_use]
+    pub fn extend(self, digests: Self) -> Self {
+        Self {
+            sha256: self.sha256.extend(digests.sha256),
+            sha384: self.sha384.extend(digests.sha384),
+        }
+    }
+}
+
+/// Hashes for all banks at once.
+#[derive(Clone, Default)]
+pub(crate) struct Hasher {
+    sha256: sha2::Sha256,
+    sha384: sha2::Sha384,
+}
+
+impl Hasher {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.sha384.update(bytes);
+    }
+
+    pub(crate) fn finish(self) -> Digests {
+        Digests {
+            sha256: Digest(self.sha256.finalize().into()),
+            sha384: Digest(self.sha384.finalize().into()),
+        }
+    }
+}
+
 impl<const N: usize> fmt::Display for Digest<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -50,7 +50,7 @@ pub mod reference;
 mod stub_version;
 mod uki;
 
-pub use digest::{Digest, DigestParseError, Sha256Digest, Sha384Digest};
+pub use digest::{Digest, DigestParseError, Digests, Sha256Digest, Sha384Digest};
 pub use pe::PeError;
 pub use predict::{Event, PredictError, Prediction, Register, predict};
 pub use stub_version::{StubVersion, StubVersionError};
