@@ -9,9 +9,9 @@ mod request;
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use measurements::reference::ReferenceValues;
-use measurements::{Prediction, Uki, image};
+use measurements::{Image, Prediction};
 
 pub(crate) use request::MeasureArguments;
 use request::{Request, Task};
@@ -21,8 +21,8 @@ use events::EventList;
 
 /// Measures the image and does with the result what was asked for.
 pub(crate) fn run(request: &Request) -> anyhow::Result<Report> {
-    let uki = read_uki(&request.image)?;
-    let prediction = predict(&uki, &request.image)?;
+    let mut image = open(&request.image)?;
+    let prediction = predict(&mut image, &request.image)?;
     let text = match &request.task {
         Task::PrintValues => {
             let id = &request.measurement_id;
@@ -30,7 +30,7 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<Report> {
         }
         Task::PrintEvents => events::table(&prediction),
         Task::PrintEventsJson => {
-            let stub_version = uki.stub_version()?.to_string();
+            let stub_version = image.stub_version()?.to_string();
             EventList::new(&request.measurement_id, stub_version, prediction).to_json()?
         }
         Task::Compare(files) => return compare::run(files, request, &prediction),
@@ -41,17 +41,25 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<Report> {
     })
 }
 
-fn read_uki(path: &Path) -> anyhow::Result<Uki> {
+fn open(path: &Path) -> anyhow::Result<Image<File>> {
     let file = File::open(path).with_context(|| {
         format!(
             "open {}: give the path of a .raw, .vhd or .efi image",
             path.display()
         )
     })?;
-    image::read_uki(file).with_context(|| format!("read the UKI of {}", path.display()))
+    let metadata = file
+        .metadata()
+        .with_context(|| format!("look at {}", path.display()))?;
+    ensure!(
+        !metadata.is_dir(),
+        "{} is a directory, expected an image (.raw, .vhd or .efi)",
+        path.display()
+    );
+    Image::open(file).with_context(|| format!("find out what {} boots", path.display()))
 }
 
-fn predict(uki: &Uki, path: &Path) -> anyhow::Result<Prediction> {
-    measurements::predict(uki)
+fn predict(image: &mut Image<File>, path: &Path) -> anyhow::Result<Prediction> {
+    measurements::predict(image)
         .with_context(|| format!("predict the measurements of {}", path.display()))
 }

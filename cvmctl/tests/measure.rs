@@ -124,7 +124,10 @@ fn events_are_a_table_or_json() {
     let json: serde_json::Value =
         serde_json::from_str(&images.output(&["node.raw", "--events", "--json"])).unwrap();
     assert_eq!(json["stub_version"], "257.13-1~deb13u1");
-    assert_eq!(json["registers"]["11"]["events"][0]["what"], ".linux: name");
+    assert_eq!(
+        json["registers"]["11"]["events"][0]["subject"],
+        ".linux: name"
+    );
 }
 
 #[test]
@@ -311,7 +314,7 @@ fn what_cannot_be_told_is_2_and_says_why() {
             "expected a raw disk with a GPT, a fixed VHD or a PE",
         ),
         (vec!["."], "take a name from .: use --measurement-id"),
-        (vec!["folder"], "read the UKI of folder"),
+        (vec!["folder"], "folder is a directory, expected an image"),
         (vec!["new.efi"], "expected systemd-stub 257, got 258"),
         (compare("absent.json"), "open absent.json"),
         (compare("empty.json"), "expected at least one entry"),

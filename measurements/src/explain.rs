@@ -33,14 +33,14 @@ impl fmt::Display for Difference {
         match self {
             Self::Changed { expected, actual } => {
                 writeln!(f, "{} differs:", actual.subject)?;
-                writeln!(f, "  expected {} ({})", expected.digest, expected.what)?;
-                write!(f, "  actual   {} ({})", actual.digest, actual.what)
+                writeln!(f, "  expected {} ({expected})", expected.digests.sha256)?;
+                write!(f, "  actual   {} ({actual})", actual.digests.sha256)
             }
             Self::Missing { expected } => {
-                write!(f, "event missing: {} ({})", expected.digest, expected.what)
+                write!(f, "event missing: {} ({expected})", expected.digests.sha256)
             }
             Self::Added { actual } => {
-                write!(f, "event added: {} ({})", actual.digest, actual.what)
+                write!(f, "event added: {} ({actual})", actual.digests.sha256)
             }
         }
     }
@@ -85,7 +85,7 @@ pub fn event_differences(expected: &[Event], actual: &[Event]) -> Vec<Difference
         match (expected.split_first(), actual.split_first()) {
             (None, None) => return differences,
             (Some((want, rest)), Some((got, rest_actual))) if want.subject == got.subject => {
-                if want.digest != got.digest {
+                if want.digests != got.digests {
                     let (expected, actual) = (want.clone(), got.clone());
                     differences.push(Difference::Changed { expected, actual });
                 }
@@ -121,10 +121,10 @@ fn has_subject(events: &[Event], subject: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Sha256Digest;
+    use crate::Digests;
 
     fn events(list: &[(&str, u8)]) -> Vec<Event> {
-        let event = |(subject, byte): &(&str, u8)| Event::new(Sha256Digest::of(&[*byte]), *subject);
+        let event = |(subject, byte): &(&str, u8)| Event::new(Digests::of(&[*byte]), *subject);
         list.iter().map(event).collect()
     }
 

@@ -4,8 +4,8 @@
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let disk = std::io::Cursor::new(Vec::new());
-//! let uki = measurements::image::read_uki(disk)?;
-//! let prediction = measurements::predict(&uki)?;
+//! let mut image = measurements::Image::open(disk)?;
+//! let prediction = measurements::predict(&mut image)?;
 //! for (register, predicted) in &prediction.registers {
 //!     println!("PCR {register}: {}", predicted.value);
 //! }
@@ -45,13 +45,17 @@ pub mod event_log;
 pub mod explain;
 pub mod image;
 mod pe;
+mod pe_file;
 pub mod predict;
 pub mod reference;
+mod source;
 mod stub_version;
 mod uki;
 
 pub use digest::{Digest, DigestParseError, Digests, Sha256Digest, Sha384Digest};
+pub use image::{Assumptions, Image};
 pub use pe::PeError;
+pub use pe_file::PeFileError;
 pub use predict::{Event, PredictError, Prediction, Register, predict};
+pub use source::ReadError;
 pub use stub_version::{StubVersion, StubVersionError};
-pub use uki::{SectionData, Uki};

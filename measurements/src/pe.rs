@@ -5,7 +5,7 @@
 //! What is in memory when the image runs must be what is in the file: sections that lie over each
 //! other, and relocations of measured bytes, are refused. Left out: imports, signatures' contents.
 //!
-//! I/O: none.
+//! I/O: none; what is parsed is the file's head, what is hashed are ranges for the caller to read.
 
 pub(crate) mod authenticode;
 pub(crate) mod relocations;
@@ -18,6 +18,9 @@ const MAX_SECTIONS: u16 = 96;
 
 /// Largest PE that is read: 1 GiB, several times what a UKI is.
 pub(crate) const MAX_SIZE: u64 = 1 << 30;
+
+/// How much of a file may be headers and section table: 1 MiB, where a UKI has 2 KiB.
+pub(crate) const MAX_HEAD_SIZE: u64 = 1 << 20;
 
 /// How much more all sections together may be in memory than the file is: zeros behind the bytes
 /// that are stored. A UKI has next to none, a kernel its working space.
@@ -76,7 +79,7 @@ pub enum PeError {
         /// The byte after its last.
         end: u64,
         /// The file's size.
-        file_size: usize,
+        file_size: u64,
     },
     /// The sections take more memory than is sensible.
     #[error("the sections take {actual} bytes in memory, expected at most {limit}")]
@@ -131,7 +134,7 @@ pub enum PeError {
         /// How long it claims to be.
         actual: u64,
         /// The file's size.
-        file_size: usize,
+        file_size: u64,
     },
 }
 
@@ -139,12 +142,16 @@ pub enum PeError {
 #[derive(Debug, Clone)]
 pub(crate) struct Pe {
     pub(crate) sections: Vec<SectionHeader>,
+    /// Linux says here, since 5.8, that it loads its initrd itself.
+    pub(crate) major_image_version: u16,
+    /// Bytes of the whole file.
+    file_size: u64,
     /// SizeOfHeaders: everything before the first section.
-    headers_size: usize,
+    headers_size: u64,
     /// Where CheckSum is, 4 bytes.
-    checksum_offset: usize,
+    checksum_offset: u64,
     /// Where the certificate table's data directory is (8 bytes), and the table's size.
-    certificates: Option<(usize, usize)>,
+    certificates: Option<(u64, u64)>,
     /// Where the base relocations are in memory, and their size.
     relocations: Option<(u32, u32)>,
 }
@@ -171,6 +178,11 @@ impl SectionHeader {
             .split(|byte| *byte == 0)
             .next()
             .unwrap_or_default()
+    }
+
+    /// Says whether the name begins with these bytes.
+    pub(crate) fn starts_with(&self, prefix: &[u8]) -> bool {
+        self.name.starts_with(prefix)
     }
 
     /// How many bytes of memory a loader fills: VirtualSize, or what is stored if that is 0 (EDK II
@@ -200,21 +212,20 @@ impl SectionHeader {
 }
 
 impl Pe {
-    /// Parses the headers of the PE that `bytes` is, PE32 and PE32+.
+    /// Parses the headers of a PE, PE32 and PE32+, from the head of its file: the first
+    /// [`MAX_HEAD_SIZE`] bytes, or all if there are fewer.
     ///
     /// # Errors
     ///
     /// [`PeError`] if a header is missing or malformed, a section is not inside the file, or
     /// sections lie over each other or outside of the image in memory.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, PeError> {
-        if bytes.len() as u64 > MAX_SIZE {
-            return Err(PeError::TooLarge {
-                actual: bytes.len() as u64,
-            });
+    pub(crate) fn parse(head: &[u8], file_size: u64) -> Result<Self, PeError> {
+        if file_size > MAX_SIZE {
+            return Err(PeError::TooLarge { actual: file_size });
         }
         let truncated = |what, offset| move || PeError::Truncated { what, offset };
 
-        let magic = u16_le(bytes, 0).ok_or_else(truncated("DOS header", 0))?;
+        let magic = u16_le(head, 0).ok_or_else(truncated("DOS header", 0))?;
         if magic.to_le_bytes() != *b"MZ" {
             return Err(PeError::Magic {
                 what: "the DOS magic",
@@ -222,10 +233,10 @@ impl Pe {
                 actual: magic.into(),
             });
         }
-        let pe = u32_le(bytes, 0x3c)
+        let pe = u32_le(head, 0x3c)
             .map(index)
             .ok_or_else(truncated("DOS header", 0))?;
-        let magic = u32_le(bytes, pe).ok_or_else(truncated("PE signature", pe))?;
+        let magic = u32_le(head, pe).ok_or_else(truncated("PE signature", pe))?;
         if magic.to_le_bytes() != *b"PE\0\0" {
             return Err(PeError::Magic {
                 what: "the signature",
@@ -236,10 +247,10 @@ impl Pe {
 
         // COFF header: 20 bytes after the signature, then the optional header.
         let field = |offset: usize| pe.saturating_add(offset);
-        let count = u16_le(bytes, field(6)).ok_or_else(truncated("COFF header", pe))?;
-        let optional_size = u16_le(bytes, field(20)).ok_or_else(truncated("COFF header", pe))?;
+        let count = u16_le(head, field(6)).ok_or_else(truncated("COFF header", pe))?;
+        let optional_size = u16_le(head, field(20)).ok_or_else(truncated("COFF header", pe))?;
         let start = field(24);
-        let optional = slice(bytes, start, optional_size.into())
+        let optional = slice(head, start, optional_size.into())
             .ok_or_else(truncated("optional header", start))?;
         let short = truncated("optional header", start);
 
@@ -257,6 +268,7 @@ impl Pe {
                 });
             }
         };
+        let major_image_version = u16_le(optional, 44).ok_or_else(short)?;
         let size_of_image = u32_le(optional, 56).ok_or_else(short)?;
         let headers_size = u32_le(optional, 60).ok_or_else(short)?;
         u32_le(optional, 64).ok_or_else(short)?;
@@ -277,24 +289,31 @@ impl Pe {
         let relocations = directory(RELOCATION_DIRECTORY)?;
 
         let table = start.saturating_add(optional_size.into());
-        let sections = parse_sections(bytes, table, count)?;
+        let sections = parse_sections(head, table, count, file_size)?;
         check_memory(&sections, headers_size, size_of_image)?;
         Ok(Self {
             sections,
-            headers_size: index(headers_size),
-            checksum_offset: start.saturating_add(64),
-            certificates: certificates.map(|(entry, _, size)| (entry, index(size))),
+            major_image_version,
+            file_size,
+            headers_size: headers_size.into(),
+            checksum_offset: start.saturating_add(64) as u64,
+            certificates: certificates.map(|(entry, _, size)| (entry as u64, size.into())),
             relocations: relocations.map(|(_, address, size)| (address, size)),
         })
     }
 }
 
-fn parse_sections(bytes: &[u8], table: usize, count: u16) -> Result<Vec<SectionHeader>, PeError> {
+fn parse_sections(
+    head: &[u8],
+    table: usize,
+    count: u16,
+    file_size: u64,
+) -> Result<Vec<SectionHeader>, PeError> {
     if count == 0 || count > MAX_SECTIONS {
         return Err(PeError::SectionCount { actual: count });
     }
     let size = SECTION_HEADER_SIZE.saturating_mul(count.into());
-    let table = slice(bytes, table, size).ok_or(PeError::Truncated {
+    let table = slice(head, table, size).ok_or(PeError::Truncated {
         what: "section table",
         offset: table,
     })?;
@@ -306,8 +325,8 @@ fn parse_sections(bytes: &[u8], table: usize, count: u16) -> Result<Vec<SectionH
         let start = u64::from(section.raw_offset);
         let end = start.saturating_add(section.raw_size.into());
         // Where a section without bytes in the file begins says nothing.
-        if section.raw_size > 0 && end > bytes.len() as u64 {
-            let (name, file_size) = (section.name(), bytes.len());
+        if section.raw_size > 0 && end > file_size {
+            let name = section.name();
             return Err(PeError::SectionOutside {
                 name,
                 start,
@@ -317,7 +336,7 @@ fn parse_sections(bytes: &[u8], table: usize, count: u16) -> Result<Vec<SectionH
         }
         sections.push(section);
     }
-    let limit = MAX_SIZE.min(MAX_ZEROS.saturating_add(bytes.len() as u64));
+    let limit = MAX_SIZE.min(MAX_ZEROS.saturating_add(file_size));
     let actual = sections
         .iter()
         .map(|section| u64::from(section.virtual_size))

@@ -1,62 +1,79 @@
-//! Predicts the registers that the boot of a UKI leaves behind, event by event.
+//! Predicts the registers that the boot of an image leaves behind, event by event.
 //!
-//! One file per register, each naming the upstream source that it mirrors. What is predicted is
-//! proven for firmware that boots `EFI/BOOT/BOOTX64.EFI` without load options, systemd-stub 257
-//! in a confidential VM (it then ignores SMBIOS), and Linux 6.12; no userspace unit may extend the
-//! same registers (`systemd-pcrphase` and its kin masked).
+//! One file per register, each naming the upstream source that it mirrors; what differs between
+//! versions of systemd-stub is one table, `stub_rules.rs`. Predicted is a boot without what is not
+//! in the image: no load options, no SMBIOS strings (the stub ignores those in a confidential VM),
+//! no userspace unit that extends the same registers (`systemd-pcrphase` and its kin masked).
 //!
 //! Left out: registers that depend on firmware or the machine (0 to 3, 5 to 7).
 //!
-//! I/O: none.
+//! I/O: reads the image.
 
 pub(crate) mod command_line;
 pub(crate) mod initrd;
+mod kernel;
 pub mod pcr04;
 pub mod pcr09;
 pub mod pcr11;
+pub mod pcr12;
 mod register;
+mod sections;
+mod stub_rules;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::io::{Read, Seek};
 
 use serde::{Deserialize, Serialize};
 
 pub use register::{Event, Register};
+use sections::Sections;
+pub(crate) use stub_rules::StubRules;
+use stub_rules::{KernelStart, Proof};
 
-use crate::{PeError, Sha256Digest, StubVersionError, Uki};
+use crate::source::ReadError;
+use crate::{Digests, Image, PeFileError, StubVersion, StubVersionError};
 
-/// Sections that are copied: shown, decoded, or wrapped in an archive.
-const TEXTS: [&str; 5] = [".cmdline", ".uname", ".osrel", ".pcrsig", ".pcrpkey"];
-
-/// Largest of these: 1 MiB, where a kilobyte is usual.
-const MAX_TEXT_SIZE: usize = 1 << 20;
+/// Largest of the sections that are held in memory, because they are shown, decoded, or wrapped in
+/// an archive: 1 MiB, where a kilobyte is usual.
+const MAX_TEXT_SIZE: u64 = 1 << 20;
 
 /// What an image measures to: its registers, each with the events that lead to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prediction {
-    /// The registers 4, 9 and 11 of the vTPM's SHA-256 bank, by index.
+    /// By index, the registers of the vTPM that are extended by what is in the image: 4, 9 and 11;
+    /// 12 too if an old systemd-boot hands on the command line.
     pub registers: BTreeMap<u8, Register>,
+    /// What the reader should know: sections that are not measured, how an entry was chosen, rules
+    /// that were never proven against a boot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Why it is not known what an image measures to.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PredictError {
-    /// The stub is unknown, or its rules are not proven.
+    /// The image could not be read.
+    #[error("the image cannot be read")]
+    Read(#[from] ReadError),
+    /// The stub is unknown, or its rules are not.
     #[error(transparent)]
     Stub(#[from] StubVersionError),
-    /// The UKI has `.profile` sections: which of them is booted is chosen at boot.
-    #[error(
-        "the UKI has several profiles (a .profile section), which is not supported yet; \
-         build a UKI without profiles"
-    )]
-    MultiProfile,
-    /// A section is there twice. The stub takes the first, other readers might take the last.
-    #[error("the UKI has {count} sections {section}, expected 1")]
-    DuplicateSection {
-        /// The section's name.
-        section: String,
-        /// How often it is there.
+    /// There is no such profile; the stub would not boot.
+    #[error("expected a profile from 0 to {}, got {wanted}: the UKI has {count}", count.saturating_sub(1))]
+    NoSuchProfile {
+        /// Which was asked for.
+        wanted: u32,
+        /// How many there are.
         count: usize,
+    },
+    /// Which of several sections counts is not known for this version of the stub.
+    #[error("which {section} counts is not known for systemd-stub {version}: several could")]
+    AmbiguousSection {
+        /// The section's name.
+        section: &'static str,
+        /// The stub's version.
+        version: String,
     },
     /// A section is not there without which the machine would not boot as predicted.
     #[error("the UKI has no {section} section, or an empty one")]
@@ -76,22 +93,24 @@ pub enum PredictError {
         /// The section's name.
         section: &'static str,
         /// Its size in memory.
-        actual: usize,
+        actual: u64,
     },
-    /// The command line is not ASCII; how the stub decodes it is not proven.
-    #[error("expected the command line to be ASCII, got {byte:#04x} at byte {offset} of .cmdline")]
-    CommandLine {
-        /// Where in `.cmdline`.
-        offset: usize,
-        /// What stands there.
-        byte: u8,
+    /// The kernel is of a kind that was never measured here.
+    #[error("the kernel in section .linux is {actual}, expected Linux {oldest} or newer")]
+    Kernel {
+        /// What it is.
+        actual: String,
+        /// The oldest version whose measurements are known.
+        oldest: &'static str,
     },
-    /// The UKI has no Authenticode digest.
-    #[error("the UKI has no Authenticode digest")]
-    Authenticode(#[source] PeError),
-    /// The kernel inside the UKI has no Authenticode digest.
-    #[error("the kernel in section .linux has no Authenticode digest")]
-    KernelAuthenticode(#[source] PeError),
+    /// A PE has no Authenticode digest.
+    #[error("{what} has no Authenticode digest")]
+    Authenticode {
+        /// Which PE.
+        what: &'static str,
+        /// Why.
+        source: PeFileError,
+    },
 }
 
 impl Prediction {
@@ -101,75 +120,83 @@ impl Prediction {
     pub const UNTOUCHED: [u8; 5] = [8, 12, 13, 14, 15];
 
     /// Returns what a register is predicted to be; `None` if that depends on firmware or machine.
-    pub fn value(&self, register: u8) -> Option<Sha256Digest> {
-        let untouched = || {
-            Self::UNTOUCHED
-                .contains(&register)
-                .then_some(Sha256Digest::ZERO)
-        };
-        self.registers
-            .get(&register)
+    pub fn value(&self, register: u8) -> Option<Digests> {
+        let untouched = || Self::UNTOUCHED.contains(&register).then_some(Digests::ZERO);
+        let predicted = self.registers.get(&register);
+        predicted
             .map(|predicted| predicted.value)
             .or_else(untouched)
     }
 }
 
-/// Predicts what the boot of `uki` measures into PCR 4, 9 and 11.
+/// Predicts what the boot of `image` measures into the registers of a vTPM.
 ///
-/// `uki` need not be trusted: the result only says what it would measure to.
+/// The image need not be trusted: the result only says what it would measure to.
 ///
 /// # Errors
 ///
-/// [`PredictError`] if the rules for this UKI are not known for certain. Nothing is guessed.
-pub fn predict(uki: &Uki) -> Result<Prediction, PredictError> {
-    if uki.count(".profile") > 0 {
-        return Err(PredictError::MultiProfile);
+/// [`PredictError`] if the rules for this image are not known for certain. Nothing is guessed.
+pub fn predict<R: Read + Seek>(image: &mut Image<R>) -> Result<Prediction, PredictError> {
+    let boot = Boot::of(image)?;
+    let mut registers = BTreeMap::from([(pcr04::INDEX, pcr04::predict(image, &boot)?)]);
+    // Before 252 the stub measures no section, and Linux is told nothing that it would measure.
+    if boot.rules.kernel != KernelStart::Handover {
+        let measured = pcr09::predict(image, &boot)?;
+        registers.extend(measured.map(|register| (pcr09::INDEX, register)));
     }
-    refuse_duplicates(uki)?;
-    refuse_long_texts(uki)?;
-    uki.stub_version()?.require_proven()?;
-    // systemd v257 src/boot/pe.c, pe_locate_sections_internal(): taken if it fits the machine.
-    if uki.count(".dtbauto") > 0 {
-        return Err(PredictError::MachineDependent {
-            section: ".dtbauto",
+    if !boot.rules.measured.is_empty() {
+        registers.insert(pcr11::INDEX, pcr11::predict(image, &boot)?);
+    }
+    let config = pcr12::predict(image, &boot)?;
+    registers.extend(config.map(|register| (pcr12::INDEX, register)));
+    let notes = boot.notes(image);
+    Ok(Prediction { registers, notes })
+}
+
+/// What is known of a boot before anything is hashed.
+pub(crate) struct Boot {
+    pub(crate) version: StubVersion,
+    pub(crate) rules: StubRules,
+    /// The sections that this stub takes, for the profile that is booted.
+    pub(crate) sections: Sections,
+}
+
+impl Boot {
+    pub(crate) fn of<R: Read + Seek>(image: &mut Image<R>) -> Result<Self, PredictError> {
+        let version = match &image.assumptions.stub_version {
+            Some(version) => version.clone(),
+            None => image.stub_version()?,
+        };
+        let rules = StubRules::of(&version)?;
+        let profile = image.assumptions.profile;
+        let sections = Sections::of(&image.chain.uki, &rules, &version, profile)?;
+        let linux = sections.required(".linux")?;
+        kernel::check(&mut image.source, linux.clone(), &rules)?;
+        Ok(Self {
+            version,
+            rules,
+            sections,
+        })
+    }
+
+    fn notes<R>(&self, image: &Image<R>) -> Vec<String> {
+        let mut notes = image.chain.notes.clone();
+        notes.extend(self.sections.notes(&self.version));
+        let version = &self.version;
+        notes.extend(match self.rules.proof {
+            Proof::Booted => None,
+            Proof::Read => Some(format!(
+                "the rules for systemd-stub {version} are from its source, not proven against a boot"
+            )),
+            Proof::Inferred => Some(format!(
+                "the rules for systemd-stub {version} are inferred from its neighbours' source"
+            )),
         });
-    }
-    let registers = [
-        (pcr04::INDEX, pcr04::predict(uki)?),
-        (pcr09::INDEX, pcr09::predict(uki)?),
-        (pcr11::INDEX, pcr11::predict(uki)?),
-    ];
-    Ok(Prediction {
-        registers: registers.into(),
-    })
-}
-
-fn refuse_duplicates(uki: &Uki) -> Result<(), PredictError> {
-    let mut names = BTreeSet::new();
-    for section in uki.section_names() {
-        if !names.insert(section.clone()) {
-            let count = uki.section_names().filter(|name| *name == section).count();
-            return Err(PredictError::DuplicateSection { section, count });
+        if self.rules.initrd.has_boot_secret {
+            notes.push(format!(
+                "PCR 9 is not predicted: systemd-stub {version} adds a secret of the machine to the initrd"
+            ));
         }
+        notes
     }
-    Ok(())
-}
-
-/// Keeps what is held in memory beside the UKI small.
-fn refuse_long_texts(uki: &Uki) -> Result<(), PredictError> {
-    for section in TEXTS {
-        let actual = uki.section(section).map_or(0, |section| section.size());
-        if actual > MAX_TEXT_SIZE {
-            return Err(PredictError::SectionSize { section, actual });
-        }
-    }
-    Ok(())
-}
-
-fn required<'a>(
-    uki: &'a Uki,
-    section: &'static str,
-) -> Result<crate::SectionData<'a>, PredictError> {
-    uki.section(section)
-        .ok_or(PredictError::MissingSection { section })
 }

@@ -135,7 +135,7 @@ impl ReferenceValues {
             measurement_id: measurement_id.into(),
             attestation_type,
             registers: registers
-                .map(|(index, register)| (*index, value(register.value)))
+                .map(|(index, register)| (*index, value(register.value.sha256)))
                 .collect(),
         }
     }

@@ -3,6 +3,9 @@
 //! I/O: none.
 
 use std::fmt;
+use std::str::FromStr;
+
+use crate::predict::StubRules;
 
 /// The version of the systemd-stub that a UKI was made with, as its `.sdmagic` section has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,61 +21,70 @@ pub enum StubVersionError {
     /// There is no `.sdmagic` section: not systemd-stub.
     #[error(
         "the UKI has no .sdmagic section, so its stub is unknown and what it measures cannot be \
-         predicted; build the UKI with systemd-stub 257"
+         predicted; if you know which systemd-stub it is, say so (--stub-version 257)"
     )]
     NoMarker,
     /// `.sdmagic` says something else than which systemd-stub this is.
     #[error(
-        "expected .sdmagic to say \"#### LoaderInfo: systemd-stub VERSION ####\", got {actual:?}"
+        "expected .sdmagic to say \"#### LoaderInfo: {program}VERSION ####\", got {actual:?}; if you \
+         know which systemd-stub it is, say so (--stub-version 257)"
     )]
     Marker {
+        /// The program whose version was looked for.
+        program: &'static str,
         /// The section's text, at most 80 characters of it.
+        actual: String,
+    },
+    /// A version is something else than a number, and what a distribution appends.
+    #[error("expected a version of systemd-stub such as 257 or 257.13-1, got {actual:?}")]
+    Text {
+        /// The text, at most 80 characters of it.
         actual: String,
     },
     /// The stub's rules are not known to this version of the program.
     #[error(
-        "expected systemd-stub {}, got {actual}: its measurements were not proven against a boot; \
-         build the UKI with a proven version, or prove and add the rules for this one",
-        StubVersion::PROVEN_MAJOR
+        "expected systemd-stub {} to {}, got {actual}: what it measures is not known here; take a \
+         newer version of this program, or, if you know that it measures as one of these, say \
+         which (--stub-version {})",
+        StubRules::KNOWN.0, StubRules::KNOWN.1, StubRules::KNOWN.1
     )]
-    Unproven {
+    Unknown {
         /// What the UKI contains.
         actual: StubVersion,
     },
 }
 
 impl StubVersion {
-    /// The major version whose rules are implemented here, and were found equal to real boots.
-    pub const PROVEN_MAJOR: u32 = 257;
-
     /// The marker's frame: `DECLARE_NOALLOC_SECTION(".sdmagic", …)` in systemd's `src/boot/stub.c`.
-    const PREFIX: &str = "#### LoaderInfo: systemd-stub ";
+    const PREFIX: &str = "#### LoaderInfo: ";
     const SUFFIX: &str = " ####";
 
-    /// Parses the contents of a `.sdmagic` section, such as
-    /// `#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####` and a NUL.
+    /// Parses the contents of a UKI's `.sdmagic` section, such as
+    /// `#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####`, with or without NULs at its end.
     ///
     /// # Errors
     ///
     /// [`StubVersionError::Marker`] if the section says anything else.
     pub fn parse(section: &[u8]) -> Result<Self, StubVersionError> {
+        Self::parse_marker(section, "systemd-stub ")
+    }
+
+    /// Parses the contents of systemd-boot's `.sdmagic` section in the same way.
+    pub(crate) fn parse_loader(section: &[u8]) -> Result<Self, StubVersionError> {
+        Self::parse_marker(section, "systemd-boot ")
+    }
+
+    fn parse_marker(section: &[u8], program: &'static str) -> Result<Self, StubVersionError> {
         let text = String::from_utf8_lossy(section);
         let text = text.trim_end_matches('\0');
-        let unknown = || StubVersionError::Marker {
-            actual: text.chars().take(80).collect(),
-        };
         let version = text
             .strip_prefix(Self::PREFIX)
+            .and_then(|rest| rest.strip_prefix(program))
             .and_then(|rest| rest.strip_suffix(Self::SUFFIX))
-            .filter(|version| version.chars().all(|c| c.is_ascii_graphic()))
-            .ok_or_else(unknown)?;
-        let digits = version
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(version.len());
-        let major = version.get(..digits).and_then(|digits| digits.parse().ok());
-        Ok(Self {
-            text: version.to_owned(),
-            major: major.ok_or_else(unknown)?,
+            .and_then(|version| version.parse().ok());
+        version.ok_or_else(|| StubVersionError::Marker {
+            program,
+            actual: text.chars().take(80).collect(),
         })
     }
 
@@ -80,20 +92,25 @@ impl StubVersion {
     pub fn major(&self) -> u32 {
         self.major
     }
+}
 
-    /// Refuses versions whose rules were not proven.
-    ///
-    /// # Errors
-    ///
-    /// [`StubVersionError::Unproven`] for every major version but [`Self::PROVEN_MAJOR`].
-    pub fn require_proven(&self) -> Result<(), StubVersionError> {
-        if self.major == Self::PROVEN_MAJOR {
-            Ok(())
-        } else {
-            Err(StubVersionError::Unproven {
-                actual: self.clone(),
-            })
-        }
+/// Parses a version by itself: `257`, or `257.13-1~deb13u1`.
+impl FromStr for StubVersion {
+    type Err = StubVersionError;
+
+    fn from_str(version: &str) -> Result<Self, Self::Err> {
+        let unknown = || StubVersionError::Text {
+            actual: version.chars().take(80).collect(),
+        };
+        let digits = version
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(version.len());
+        let major = version.get(..digits).and_then(|digits| digits.parse().ok());
+        let is_text = version.chars().all(|c| c.is_ascii_graphic());
+        Ok(Self {
+            text: version.to_owned(),
+            major: major.filter(|_| is_text).ok_or_else(unknown)?,
+        })
     }
 }
 
@@ -113,23 +130,19 @@ mod tests {
             StubVersion::parse(b"#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####\0").unwrap();
         assert_eq!(version.to_string(), "257.13-1~deb13u1");
         assert_eq!(version.major(), 257);
-        assert_eq!(version.require_proven(), Ok(()));
+        assert!(StubRules::of(&version).is_ok());
     }
 
     #[test]
-    fn other_major_version_is_refused_by_name() {
-        let version = StubVersion::parse(b"#### LoaderInfo: systemd-stub 258.1-1 ####").unwrap();
-        let error = version.require_proven().unwrap_err().to_string();
-        assert!(
-            error.contains("258.1-1") && error.contains("257"),
-            "{error}"
-        );
-        assert!(
-            StubVersion::parse(b"#### LoaderInfo: systemd-stub 2570 ####")
-                .unwrap()
-                .require_proven()
-                .is_err()
-        );
+    fn unknown_version_is_refused_with_a_way_to_go_on() {
+        for text in ["249.11", "263~rc1", "2570"] {
+            let version: StubVersion = text.parse().unwrap();
+            let error = StubRules::of(&version).unwrap_err().to_string();
+            assert!(
+                error.contains(text) && error.contains("--stub-version"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

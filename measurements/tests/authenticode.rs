@@ -4,7 +4,7 @@
 
 mod support;
 
-use measurements::{Sha256Digest, Uki, predict};
+use measurements::Sha256Digest;
 use object::read::pe::PeFile64;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -18,9 +18,9 @@ fn reference_digest(bytes: &[u8]) -> Sha256Digest {
 }
 
 fn our_digests(uki: Vec<u8>) -> [Sha256Digest; 2] {
-    let prediction = predict(&Uki::parse(uki).unwrap()).unwrap();
+    let prediction = support::predict(uki).unwrap();
     let events = &prediction.registers[&4].events;
-    [events[2].digest, events[3].digest]
+    [events[2].digests.sha256, events[3].digests.sha256]
 }
 
 #[test]

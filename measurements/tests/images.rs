@@ -7,19 +7,15 @@ mod support;
 
 use std::io::Cursor;
 
-use measurements::image::{FatError, GptError, ImageError, VhdError, read_uki};
-use measurements::{PeError, predict};
-use support::{ESP_TYPE, FatType, OTHER_TYPE, disk, esp, fat, gpt, uki, vhd};
+use measurements::image::{BootChainError, FatError, GptError, ImageError, VhdError};
+use measurements::{PeError, PeFileError};
+use support::{ESP_TYPE, FatType, OTHER_TYPE, disk, esp, fat, gpt, uki, uki_in as read, vhd};
 
 const PATH: &str = "EFI/BOOT/BOOTX64.EFI";
 
-fn read(image: Vec<u8>) -> Result<Vec<u8>, ImageError> {
-    read_uki(Cursor::new(image)).map(|uki| uki.as_bytes().to_vec())
-}
-
 #[test]
 fn raw_vhd_and_bare_uki_lead_to_the_same_prediction() {
-    let predict = |image| predict(&read_uki(Cursor::new(image)).unwrap()).unwrap();
+    let predict = |image| support::predict(image).unwrap();
     let bare = predict(uki());
     assert_eq!(predict(disk(&uki())), bare);
     assert_eq!(predict(vhd(disk(&uki()))), bare);
@@ -152,7 +148,10 @@ fn additions_that_the_stub_would_take_are_refused() {
         );
         let error = read(image).unwrap_err();
         assert!(
-            matches!(&error, ImageError::Sidecar { .. }),
+            matches!(
+                &error,
+                ImageError::BootChain(BootChainError::Sidecar { .. })
+            ),
             "{addition}: {error:?}"
         );
     }
@@ -217,7 +216,13 @@ fn cut_images_are_refused() {
     short.truncate(short.len() - 1);
     let error = read(short).unwrap_err();
     assert!(
-        matches!(error, ImageError::Pe(PeError::SectionOutside { .. })),
+        matches!(
+            error,
+            ImageError::Pe {
+                source: PeFileError::Pe(PeError::SectionOutside { .. }),
+                ..
+            }
+        ),
         "{error:?}"
     );
 }
@@ -313,7 +318,7 @@ fn short_name_of_an_addition_counts() {
     rename(&mut volume, &old, &new);
     let error = read_fat(&volume).unwrap_err();
     assert!(
-        matches!(&error, ImageError::Sidecar { path } if path.ends_with("ALONGN~1.RAW")),
+        matches!(&error, ImageError::BootChain(BootChainError::Sidecar { path, .. }) if path.ends_with("ALONGN~1.RAW")),
         "{error:?}"
     );
 }

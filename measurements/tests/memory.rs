@@ -1,12 +1,17 @@
 //! UKIs whose memory would not be what is in the file are refused, and so are those that would
 //! take much more memory than they are large.
 
-#![allow(clippy::unwrap_used, reason = "a panic in a test is a failing test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a panic in a test is a failing test"
+)]
 
 mod support;
 
-use measurements::{PeError, PredictError, Uki, predict};
-use support::{Section, pe, section, uki_sections};
+use measurements::image::ImageError;
+use measurements::{PeError, PeFileError, PredictError};
+use support::{MemoryImage, Section, pe, section, uki_sections};
 
 /// Where the section table of [`support::pe`] is, and fields of its entries.
 const TABLE: usize = 0x58 + 240;
@@ -29,11 +34,22 @@ fn put(bytes: &mut [u8], offset: usize, value: u32) {
     bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
 }
 
+/// Opens a UKI, or says what is wrong with it as a PE.
+fn parse(uki: Vec<u8>) -> Result<MemoryImage, PeError> {
+    support::open(uki).map_err(|error| match error {
+        ImageError::Pe {
+            source: PeFileError::Pe(error),
+            ..
+        } => error,
+        other => panic!("expected an error of the PE, got {other:?}"),
+    })
+}
+
 /// Parses the usual UKI with one number in its headers changed.
-fn parse_with(offset: usize, value: u32) -> Result<Uki, PeError> {
+fn parse_with(offset: usize, value: u32) -> Result<MemoryImage, PeError> {
     let mut uki = support::uki();
     put(&mut uki, offset, value);
-    Uki::parse(uki)
+    parse(uki)
 }
 
 #[test]
@@ -60,9 +76,9 @@ fn section_without_virtual_size_counts_as_what_is_stored() {
     let mut uki = support::uki();
     let sbat = u32_at(&uki, at(".sbat", VIRTUAL_ADDRESS));
     put(&mut uki, at(".text", VIRTUAL_SIZE), 0);
-    assert!(Uki::parse(uki.clone()).is_ok());
+    assert!(parse(uki.clone()).is_ok());
     put(&mut uki, at(".text", VIRTUAL_ADDRESS), sbat);
-    assert!(matches!(Uki::parse(uki), Err(PeError::Overlap { .. })));
+    assert!(matches!(parse(uki), Err(PeError::Overlap { .. })));
 }
 
 #[test]
@@ -84,7 +100,7 @@ fn section_over_the_headers_or_outside_of_the_image_is_refused() {
 }
 
 /// A UKI with one block of relocations, of which one changes the byte at `offset` of a section.
-fn relocated(name: &str, offset: u32, size: u32) -> Result<Uki, PeError> {
+fn relocated(name: &str, offset: u32, size: u32) -> Result<MemoryImage, PeError> {
     let block = |page: u32, fixup: u16| {
         let fixups = [fixup, 0].map(u16::to_le_bytes).concat();
         [&page.to_le_bytes()[..], &12u32.to_le_bytes(), &fixups].concat()
@@ -101,7 +117,7 @@ fn relocated(name: &str, offset: u32, size: u32) -> Result<Uki, PeError> {
     let mut uki = pe(&sections(block(target / 0x1000 * 0x1000, fixup)), &[], &[]);
     put(&mut uki, RELOCATIONS, u32_at(&plain, reloc));
     put(&mut uki, RELOCATIONS + 4, size);
-    Uki::parse(uki)
+    parse(uki)
 }
 
 #[test]
@@ -145,7 +161,7 @@ fn with_virtual_size(name: &str, virtual_size: u32) -> Vec<u8> {
 fn small_file_with_large_sections_is_refused() {
     let uki = with_virtual_size(".linux", 1 << 30);
     let limit = uki.len() as u64 + (64 << 20);
-    let error = Uki::parse(uki).unwrap_err();
+    let error = parse(uki).unwrap_err();
     assert!(
         matches!(error, PeError::MemorySize { limit: l, .. } if l == limit),
         "{error:?}"
@@ -158,14 +174,14 @@ fn small_file_with_large_sections_is_refused() {
             ..section
         })
         .collect();
-    let error = Uki::parse(pe(&sections, &[], &[])).unwrap_err();
+    let error = parse(pe(&sections, &[], &[])).unwrap_err();
     assert!(matches!(error, PeError::MemorySize { .. }), "{error:?}");
 }
 
 #[test]
 fn long_texts_are_refused() {
     for name in [".cmdline", ".osrel", ".uname"] {
-        let predict_sized = |size| predict(&Uki::parse(with_virtual_size(name, size)).unwrap());
+        let predict_sized = |size| support::predict(with_virtual_size(name, size));
         assert!(predict_sized(1 << 20).is_ok(), "{name}");
         let error = predict_sized((1 << 20) + 1).unwrap_err();
         assert!(

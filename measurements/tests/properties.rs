@@ -4,13 +4,10 @@
 
 mod support;
 
-use std::io::Cursor;
 use std::sync::LazyLock;
 
 use measurements::event_log::EventLog;
-use measurements::image::read_uki;
 use measurements::reference::ReferenceValues;
-use measurements::{Uki, predict};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -30,19 +27,18 @@ fn changes() -> impl Strategy<Value = Vec<(Index, u8)>> {
 }
 
 fn predict_all(bytes: Vec<u8>) {
-    if let Ok(uki) = Uki::parse(bytes) {
-        let _ = predict(&uki);
+    if let Ok(mut image) = support::open(bytes) {
+        let _ = measurements::predict(&mut image);
     }
 }
 
 proptest! {
     #[test]
     fn arbitrary_bytes(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
-        let _ = read_uki(Cursor::new(&bytes));
+        predict_all(bytes.clone());
         let _ = EventLog::parse(&bytes);
         let _ = EventLog::parse_prefix(&bytes);
         let _ = ReferenceValues::parse(&String::from_utf8_lossy(&bytes));
-        predict_all(bytes);
     }
 
     #[test]
@@ -56,14 +52,14 @@ proptest! {
     fn mutated_file_system(changes in changes(), within in prop_oneof![Just(64), Just(16_384)]) {
         let mut esp = support::esp(&UKI);
         mutate(&mut esp, &changes, within);
-        let _ = read_uki(Cursor::new(support::gpt(512, &[(support::ESP_TYPE, &esp)])));
+        predict_all(support::gpt(512, &[(support::ESP_TYPE, &esp)]));
     }
 
     #[test]
     fn mutated_disk(changes in changes(), within in prop_oneof![Just(2048), Just(20_000)]) {
         let mut disk = DISK.clone();
         mutate(&mut disk, &changes, within);
-        let _ = read_uki(Cursor::new(disk));
+        predict_all(disk);
     }
 
     #[test]
@@ -76,8 +72,8 @@ proptest! {
         let data = &mut changed.iter_mut().find(|s| s.name == *name).unwrap().data;
         let at = index.index(data.len());
         data[at] ^= flip;
-        let before = predict(&Uki::parse(support::pe(&sections, &[], &[])).unwrap()).unwrap();
-        if let Ok(after) = predict(&Uki::parse(support::pe(&changed, &[], &[])).unwrap()) {
+        let before = support::predict(support::pe(&sections, &[], &[])).unwrap();
+        if let Ok(after) = support::predict(support::pe(&changed, &[], &[])) {
             prop_assert_ne!(before.registers[&4].value, after.registers[&4].value);
             prop_assert_ne!(before.registers[&11].value, after.registers[&11].value);
         }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use measurements::event_log::EventLog;
-use measurements::{Prediction, Sha256Digest};
+use measurements::{Image, Prediction, Sha256Digest};
 use serde::Serialize;
 use testkit::tpm::Pcrs;
 
@@ -25,9 +25,9 @@ pub(crate) fn verified() -> BTreeSet<u8> {
 /// Predicts what `image` measures to.
 pub(crate) fn predict_image(image: &Path) -> Result<Prediction> {
     let file = File::open(image).with_context(|| format!("open {}", image.display()))?;
-    let uki = measurements::image::read_uki(file)
+    let mut image = Image::open(file)
         .with_context(|| format!("find the kernel image in {}", image.display()))?;
-    measurements::predict(&uki).context("predict the registers")
+    measurements::predict(&mut image).context("predict the registers")
 }
 
 /// One register, expected and actual.
@@ -48,7 +48,9 @@ impl Comparison {
     pub(crate) fn new(prediction: &Prediction, actual: &Pcrs) -> Self {
         let rows = verified().into_iter().map(|register| Row {
             register,
-            expected: prediction.value(register).unwrap_or(Sha256Digest::ZERO),
+            expected: prediction
+                .value(register)
+                .map_or(Sha256Digest::ZERO, |value| value.sha256),
             actual: actual.value(register),
         });
         Self(rows.collect())
@@ -100,10 +102,9 @@ pub(crate) fn ensure_same_events(prediction: &Prediction, log: &EventLog) -> Res
         for (number, event) in predicted.events.iter().enumerate() {
             let actual = logged.get(number);
             ensure!(
-                actual == Some(&event.digest),
-                "PCR {register}, event {number} ({}): predicted {}, logged {}",
-                event.what,
-                event.digest,
+                actual == Some(&event.digests.sha256),
+                "PCR {register}, event {number} ({event}): predicted {}, logged {}",
+                event.digests.sha256,
                 actual.map_or("nothing".to_owned(), Sha256Digest::to_string)
             );
         }

@@ -19,7 +19,7 @@ pub(super) struct EventList {
 
 impl EventList {
     pub(super) fn new(measurement_id: &str, stub_version: String, prediction: Prediction) -> Self {
-        let Prediction { registers } = prediction;
+        let Prediction { registers, .. } = prediction;
         Self {
             measurement_id: measurement_id.to_owned(),
             stub_version,
@@ -50,6 +50,7 @@ impl EventList {
     pub(super) fn prediction(&self) -> Prediction {
         Prediction {
             registers: self.registers.clone(),
+            notes: Vec::new(),
         }
     }
 }
@@ -59,7 +60,7 @@ pub(super) fn table(prediction: &Prediction) -> String {
     let mut text = String::new();
     for (index, register) in &prediction.registers {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "PCR {index:2}  {}", register.value);
+        let _ = writeln!(text, "PCR {index:2}  {}", register.value.sha256);
         text.push_str(&event_lines(register));
     }
     text
@@ -70,6 +71,6 @@ pub(super) fn event_lines(register: &Register) -> String {
     register
         .events
         .iter()
-        .map(|e| format!("        {}  {}\n", e.digest, e.what))
+        .map(|e| format!("        {}  {e}\n", e.digests.sha256))
         .collect()
 }

@@ -1,44 +1,108 @@
 //! The EFI system partition: the file that firmware starts, and what must not lie beside it.
 //!
-//! I/O: reads FAT metadata and the UKI.
+//! I/O: reads FAT metadata, and small files.
 
 use std::io::{Read, Seek};
 
-use super::ImageError;
 use super::fat::Fat;
 use super::window::Window;
+use super::{BootChainError, ImageError, Partition};
+use crate::source::{Content, Source};
 
 /// What firmware starts on x86-64 if it was not told otherwise: UEFI 2.10, 3.5.1.1 "Removable Media
 /// Boot Behavior".
-const UKI: [&str; 3] = ["EFI", "BOOT", "BOOTX64.EFI"];
+pub(super) const FALLBACK: [&str; 3] = ["EFI", "BOOT", "BOOTX64.EFI"];
 
-/// Directories in which systemd-stub looks for additions (systemd v257 `src/boot/stub.c`,
-/// `load_all_addons` and `generate_sidecar_initrds`), and the suffixes of what it takes there.
-const SIDECARS: [(&[&str], &[&str]); 4] = [
-    (
-        &["EFI", "BOOT", "BOOTX64.EFI.extra.d"],
-        &[".addon.efi", ".cred", ".raw"],
-    ),
+/// Directories in which systemd-stub looks for additions wherever the UKI lies (systemd v257
+/// `src/boot/stub.c`, `load_all_addons` and `generate_sidecar_initrds`), and the suffixes of what
+/// it takes there.
+const SIDECARS: [(&[&str], &[&str]); 3] = [
     (&["loader", "addons"], &[".addon.efi"]),
     (&["loader", "credentials"], &[".cred"]),
     (&["loader", "extensions"], &[".raw"]),
 ];
 
-/// Reads the UKI's bytes.
-///
-/// # Errors
-///
-/// [`ImageError`] if the file system is damaged, has no UKI, or has additions to it.
-pub(super) fn read_uki<R: Read + Seek>(partition: Window<'_, R>) -> Result<Vec<u8>, ImageError> {
-    let mut fat = Fat::open(partition)?;
-    for (directory, suffixes) in SIDECARS {
-        for name in fat.list(directory)? {
-            let lower = name.to_ascii_lowercase();
-            if suffixes.iter().any(|suffix| lower.ends_with(suffix)) {
-                let path = format!("{}/{name}", directory.join("/"));
-                return Err(ImageError::Sidecar { path });
-            }
+/// What the stub takes from the directory `NAME.efi.extra.d` beside the UKI.
+const OWN_SIDECARS: [&str; 3] = [".addon.efi", ".cred", ".raw"];
+
+/// Where systemd-boot looks for drivers to load, and how their names end: systemd v257
+/// `src/boot/drivers.c`, `load_drivers`.
+const DRIVERS: [&str; 3] = ["EFI", "systemd", "drivers"];
+const DRIVER: &str = "x64.efi";
+
+/// An EFI system partition.
+pub(super) struct Esp<'s, R> {
+    source: &'s mut Source<R>,
+    partition: &'s Partition,
+}
+
+impl<'s, R: Read + Seek> Esp<'s, R> {
+    pub(super) fn new(source: &'s mut Source<R>, partition: &'s Partition) -> Self {
+        Self { source, partition }
+    }
+
+    fn open(&mut self) -> Result<Fat<'_, R>, ImageError> {
+        let window = Window::whole(self.source);
+        let window = window.part(self.partition.start, self.partition.size)?;
+        Ok(Fat::open(window)?)
+    }
+
+    /// Finds out where a file that will be started lies.
+    pub(super) fn locate(&mut self, path: &[&str]) -> Result<Content, ImageError> {
+        Ok(self.open()?.locate_file(path, crate::pe::MAX_SIZE)?)
+    }
+
+    /// Reads a small file; `None` if it is not there.
+    pub(super) fn read(
+        &mut self,
+        path: &[&str],
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, ImageError> {
+        let mut fat = self.open()?;
+        if !fat.has_file(path)? {
+            return Ok(None);
+        }
+        let content = fat.locate_file(path, limit)?;
+        Ok(Some(self.source.read(&content)?))
+    }
+
+    /// The names of the files in a directory; none if it is not there.
+    pub(super) fn file_names(&mut self, directory: &[&str]) -> Result<Vec<String>, ImageError> {
+        Ok(self.open()?.file_names(directory)?)
+    }
+
+    /// Refuses what the stub would add to the UKI at `path`.
+    pub(super) fn refuse_sidecars(&mut self, path: &[&str]) -> Result<(), ImageError> {
+        let mut fat = self.open()?;
+        for (directory, suffixes) in SIDECARS {
+            refuse(&mut fat, directory, suffixes, "systemd-stub")?;
+        }
+        if let Some((name, folder)) = path.split_last() {
+            let extra = format!("{name}.extra.d");
+            let directory: Vec<&str> = folder.iter().copied().chain([extra.as_str()]).collect();
+            refuse(&mut fat, &directory, &OWN_SIDECARS, "systemd-stub")?;
+        }
+        Ok(())
+    }
+
+    /// Refuses drivers that systemd-boot would load, which firmware measures.
+    pub(super) fn refuse_drivers(&mut self) -> Result<(), ImageError> {
+        refuse(&mut self.open()?, &DRIVERS, &[DRIVER], "systemd-boot")
+    }
+}
+
+fn refuse<R: Read + Seek>(
+    fat: &mut Fat<'_, R>,
+    directory: &[&str],
+    suffixes: &[&str],
+    by: &'static str,
+) -> Result<(), ImageError> {
+    for name in fat.list(directory)? {
+        let lower = name.to_ascii_lowercase();
+        if suffixes.iter().any(|suffix| lower.ends_with(suffix)) {
+            let path = format!("{}/{name}", directory.join("/"));
+            return Err(BootChainError::Sidecar { path, by }.into());
         }
     }
-    Ok(fat.read_file(&UKI, crate::pe::MAX_SIZE)?)
+    Ok(())
 }

@@ -1,11 +1,11 @@
-//! Reads one file out of a FAT12, FAT16 or FAT32 file system.
+//! Finds files in a FAT12, FAT16 or FAT32 file system.
 //!
 //! Follows Microsoft's "FAT: General Overview of On-Disk Format" 1.03; names in comments are that
 //! document's. Every cluster chain is bounded by the size that it must have, so that loops end.
 //!
 //! Left out: writing, the second FAT, FSInfo.
 //!
-//! I/O: reads the boot sector, the FAT, directories and the file.
+//! I/O: reads the boot sector, the FAT and directories; a file's contents are for the caller to read.
 
 mod directory;
 mod layout;
@@ -18,7 +18,11 @@ pub(super) use layout::is_boot_sector;
 use layout::{Layout, RootDirectory};
 use table::Table;
 
-use super::window::{ReadError, Window};
+use super::window::Window;
+use crate::source::{Content, ReadError};
+
+/// Most pieces that a file may be in: 1 GiB in clusters of 4 KiB, none beside another.
+const MAX_PIECES: usize = 1 << 18;
 
 /// Largest directory that is read: 65,536 entries of 32 bytes, the specification's limit.
 const MAX_DIRECTORY_SIZE: u64 = 2 << 20;
@@ -76,6 +80,12 @@ pub enum FatError {
         /// Most that is read.
         limit: u64,
     },
+    /// The file is in more pieces than is sensible to keep in mind.
+    #[error("{path} lies in more than {MAX_PIECES} pieces; make the file system anew")]
+    Fragmented {
+        /// The file.
+        path: String,
+    },
     /// A file's clusters end before its size is reached.
     #[error("cluster {cluster} is followed by {next:#x}, expected one of the clusters 2 to {last}")]
     Chain {
@@ -111,8 +121,8 @@ impl<'r, R: Read + Seek> Fat<'r, R> {
         })
     }
 
-    /// Reads the whole file at `path`, whose names are compared without regard to case.
-    pub(super) fn read_file(&mut self, path: &[&str], limit: u64) -> Result<Vec<u8>, FatError> {
+    /// Finds out where the file at `path` lies, whose names are compared without regard to case.
+    pub(super) fn locate_file(&mut self, path: &[&str], limit: u64) -> Result<Content, FatError> {
         let full = || path.join("/");
         match self.find(path)? {
             Ok(Entry {
@@ -128,7 +138,8 @@ impl<'r, R: Read + Seek> Fat<'r, R> {
                         limit,
                     });
                 }
-                self.read_chain(first_cluster, size)
+                self.locate_chain(first_cluster, size)?
+                    .ok_or_else(|| FatError::Fragmented { path: full() })
             }
             Ok(_) => Err(FatError::WrongKind {
                 path: full(),
@@ -141,9 +152,31 @@ impl<'r, R: Read + Seek> Fat<'r, R> {
         }
     }
 
+    /// Says whether there is a file at `path`.
+    pub(super) fn has_file(&mut self, path: &[&str]) -> Result<bool, FatError> {
+        let found = self.find(path)?;
+        Ok(found.is_ok_and(|entry| entry.kind != Kind::Directory))
+    }
+
     /// The names of the files in the directory at `path`, long and short ones; none if there is no
     /// such directory.
     pub(super) fn list(&mut self, path: &[&str]) -> Result<Vec<String>, FatError> {
+        let names = self.files(path)?.into_iter();
+        Ok(names
+            .flat_map(|entry| entry.long_name.into_iter().chain([entry.short_name]))
+            .collect())
+    }
+
+    /// The names of the files in the directory at `path` as firmware tells them: the long name where
+    /// there is one.
+    pub(super) fn file_names(&mut self, path: &[&str]) -> Result<Vec<String>, FatError> {
+        let names = self.files(path)?.into_iter();
+        Ok(names
+            .map(|entry| entry.long_name.unwrap_or(entry.short_name))
+            .collect())
+    }
+
+    fn files(&mut self, path: &[&str]) -> Result<Vec<Entry>, FatError> {
         let Ok(Entry {
             kind: Kind::Directory,
             first_cluster,
@@ -152,13 +185,9 @@ impl<'r, R: Read + Seek> Fat<'r, R> {
         else {
             return Ok(Vec::new());
         };
-        let entries = self.read_directory(Some(first_cluster))?;
-        let files = entries
-            .into_iter()
-            .filter(|entry| entry.kind != Kind::Directory);
-        Ok(files
-            .flat_map(|entry| entry.long_name.into_iter().chain([entry.short_name]))
-            .collect())
+        let mut entries = self.read_directory(Some(first_cluster))?;
+        entries.retain(|entry| entry.kind != Kind::Directory);
+        Ok(entries)
     }
 
     /// Walks down `path`. The inner error is the first part of it that is not there.
@@ -209,8 +238,7 @@ impl<'r, R: Read + Seek> Fat<'r, R> {
                 .layout
                 .cluster_start(cluster)
                 .ok_or_else(|| self.broken(first, cluster))?;
-            self.volume
-                .read_into(start, self.layout.cluster_size, &mut bytes)?;
+            bytes.append(&mut self.volume.read(start, self.layout.cluster_size)?);
             let next = self.table.next(cluster);
             if self.table.is_end(next) {
                 return Ok(bytes);
@@ -220,9 +248,10 @@ impl<'r, R: Read + Seek> Fat<'r, R> {
         Err(FatError::EndlessDirectory)
     }
 
-    /// Reads `size` bytes from the chain that begins with `first`.
-    fn read_chain(&mut self, first: u32, size: u64) -> Result<Vec<u8>, FatError> {
-        let mut bytes = Vec::new();
+    /// Finds `size` bytes in the chain that begins with `first`; `None` if they lie in too many
+    /// pieces.
+    fn locate_chain(&mut self, first: u32, size: u64) -> Result<Option<Content>, FatError> {
+        let mut content = Content::default();
         if size > self.layout.data_size() {
             let last = self.layout.last_cluster();
             return Err(FatError::Chain {
@@ -231,31 +260,20 @@ impl<'r, R: Read + Seek> Fat<'r, R> {
                 last,
             });
         }
-        // The one allocation: growing step by step would need twice the file's size.
-        bytes.reserve_exact(usize::try_from(size).unwrap_or(0));
         let mut previous = first;
         let mut cluster = first;
-        let mut left = size;
-        while left > 0 {
+        while content.size() < size {
             let start = self.layout.cluster_start(cluster);
             let start = start.ok_or_else(|| self.broken(previous, cluster))?;
-            // Clusters that follow each other are read at once.
-            let mut run = self.layout.cluster_size;
-            let mut next = self.table.next(cluster);
-            while run < left && next == cluster.saturating_add(1) {
-                if self.layout.cluster_start(next).is_none() {
-                    break;
-                }
-                run = run.saturating_add(self.layout.cluster_size);
-                cluster = next;
-                next = self.table.next(cluster);
+            let left = size.saturating_sub(content.size());
+            let run = self.layout.cluster_size.min(left);
+            content.append(&self.volume.content(start, run)?);
+            if content.piece_count() > MAX_PIECES {
+                return Ok(None);
             }
-            let run = run.min(left);
-            self.volume.read_into(start, run, &mut bytes)?;
-            left = left.saturating_sub(run);
-            (previous, cluster) = (cluster, next);
+            (previous, cluster) = (cluster, self.table.next(cluster));
         }
-        Ok(bytes)
+        Ok(Some(content))
     }
 
     fn broken(&self, cluster: u32, next: u32) -> FatError {

@@ -1,4 +1,4 @@
-//! Finds the EFI system partition in a GUID partition table.
+//! Reads a GUID partition table, and finds the EFI system partition in it.
 //!
 //! Follows UEFI 2.10, 5.3 "GUID Partition Table (GPT) Disk Layout": primary header in the second
 //! block, both checksums verified, behind a protective MBR as 5.2.3 has it. The backup table is not
@@ -8,12 +8,14 @@
 //! I/O: reads the protective MBR, the header, the partition entries, and each partition's first
 //! 512 bytes.
 
+use std::fmt;
 use std::io::{Read, Seek};
 
 use super::crc32::crc32;
 use super::fat::is_boot_sector;
-use super::window::{ReadError, Window};
-use crate::bytes::{array, index, slice, u32_le, u64_le};
+use super::window::Window;
+use crate::bytes::{array, index, slice, u16_le, u32_le, u64_le};
+use crate::source::ReadError;
 
 /// Sizes of a logical block that disks have.
 const BLOCK_SIZES: [u64; 2] = [512, 4096];
@@ -25,9 +27,9 @@ const ENTRY_SIZES: [u32; 4] = [128, 256, 512, 1024];
 /// Most entries that are read. Every partitioning tool writes 128.
 const MAX_ENTRIES: u32 = 1024;
 /// C12A7328-F81F-11D2-BA4B-00A0C93EC93B, as it is on disk.
-const ESP_TYPE: [u8; 16] = [
+const ESP_TYPE: Guid = Guid([
     0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b,
-];
+]);
 
 /// Type of an entry without a partition.
 const UNUSED_TYPE: [u8; 16] = [0; 16];
@@ -91,11 +93,37 @@ pub enum GptError {
     },
 }
 
-/// A partition, in bytes from the disk's beginning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Partition {
-    pub(super) start: u64,
-    pub(super) size: u64,
+/// A partition of a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Partition {
+    /// Its number, as systems count them: the place of its entry, from 1 on.
+    pub number: u32,
+    /// What kind of partition it is.
+    pub type_id: Guid,
+    /// The one of this partition.
+    pub unique_id: Guid,
+    /// Its name; what is not UTF-16 is replaced.
+    pub name: String,
+    /// Its first byte on the disk.
+    pub start: u64,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A GUID, in the byte order that it has on disk; as text it is the usual form in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Guid(pub [u8; 16]);
+
+/// A partition table, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Gpt {
+    /// The primary header, all of its HeaderSize bytes.
+    pub(crate) header: Vec<u8>,
+    /// The array of entries, used and unused.
+    pub(crate) entries: Vec<u8>,
+    /// The used entries, in order.
+    pub(crate) partitions: Vec<Partition>,
 }
 
 /// Says whether there is a GPT at all, for any block size.
@@ -103,13 +131,13 @@ pub(super) fn is_disk<R: Read + Seek>(disk: &mut Window<'_, R>) -> Result<bool, 
     Ok(block_size(disk)?.is_some())
 }
 
-/// Returns the one EFI system partition.
+/// Reads the table.
 ///
 /// # Errors
 ///
-/// [`GptError`] if the table is damaged, has not exactly one such partition, or firmware might find
-/// something else to boot.
-pub(super) fn find_esp<R: Read + Seek>(disk: &mut Window<'_, R>) -> Result<Partition, GptError> {
+/// [`GptError`] if the table is damaged, there is not exactly one EFI system partition, or firmware
+/// might find something else to boot.
+pub(super) fn read<R: Read + Seek>(disk: &mut Window<'_, R>) -> Result<Gpt, GptError> {
     let block = block_size(disk)?.ok_or(GptError::NoTable)?;
     let twin = BLOCK_SIZES.iter().find(|size| **size != block);
     if disk.read_up_to(twin.copied().unwrap_or(block), 8)? == SIGNATURE {
@@ -129,28 +157,59 @@ pub(super) fn find_esp<R: Read + Seek>(disk: &mut Window<'_, R>) -> Result<Parti
     let entries = disk.read(start, size)?;
     check("partition entries", crc32(&entries), header.entries_crc)?;
 
-    let entries = entries.chunks_exact(index(header.entry_size));
-    let mut esps = entries
-        .clone()
-        .filter(|entry| array(entry, 0) == Some(ESP_TYPE));
-    let esp = match (esps.next(), esps.count()) {
-        (Some(entry), 0) => parse_entry(entry, block)?,
-        (None, _) => return Err(GptError::EspCount { count: 0 }),
-        (Some(_), more) => {
-            return Err(GptError::EspCount {
-                count: more.saturating_add(1),
-            });
+    let mut partitions = Vec::new();
+    for (number, entry) in (1..).zip(entries.chunks_exact(index(header.entry_size))) {
+        if array(entry, 0) == Some(UNUSED_TYPE) {
+            continue;
         }
+        partitions.push(parse_entry(entry, number, block)?);
+    }
+    let gpt = Gpt {
+        header: header.bytes,
+        entries,
+        partitions,
     };
-    for (number, entry) in (1..).zip(entries) {
-        if !matches!(array(entry, 0), Some(UNUSED_TYPE | ESP_TYPE)) {
-            let start = parse_entry(entry, block)?.start;
-            refuse_fat(&disk.read_up_to(start, MBR_SIZE)?, || {
-                format!("partition {number}")
-            })?;
+    gpt.esp()?;
+    for partition in gpt.partitions.iter().filter(|p| p.type_id != ESP_TYPE) {
+        let place = || format!("partition {}", partition.number);
+        refuse_fat(&disk.read_up_to(partition.start, MBR_SIZE)?, place)?;
+    }
+    Ok(gpt)
+}
+
+impl Gpt {
+    /// Returns the one EFI system partition.
+    ///
+    /// # Errors
+    ///
+    /// [`GptError::EspCount`] if there is none, or more than one.
+    pub(super) fn esp(&self) -> Result<&Partition, GptError> {
+        let mut esps = self.partitions.iter().filter(|p| p.type_id == ESP_TYPE);
+        match (esps.next(), esps.count()) {
+            (Some(esp), 0) => Ok(esp),
+            (None, _) => Err(GptError::EspCount { count: 0 }),
+            (Some(_), more) => Err(GptError::EspCount {
+                count: more.saturating_add(1),
+            }),
         }
     }
-    Ok(esp)
+}
+
+impl fmt::Display for Guid {
+    /// The first three groups are little-endian on disk: UEFI 2.10, appendix A.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g, h, i, rest @ ..] = self.0;
+        let (first, second, third) = ([d, c, b, a], [g, e], [i, h]);
+        let [j, k, node @ ..] = rest;
+        let groups: [&[u8]; 5] = [&first, &second, &third, &[j, k], &node];
+        for (position, group) in groups.iter().enumerate() {
+            if position > 0 {
+                f.write_str("-")?;
+            }
+            group.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        }
+        Ok(())
+    }
 }
 
 /// Checks for the one protective MBR that firmware takes: EDK II
@@ -197,6 +256,7 @@ fn block_size<R: Read + Seek>(disk: &mut Window<'_, R>) -> Result<Option<u64>, R
 
 /// The fields of a GPT header that are needed.
 struct Header {
+    bytes: Vec<u8>,
     entries_block: u64,
     entry_count: u32,
     entry_size: u32,
@@ -249,6 +309,7 @@ impl Header {
         }
         let entries_block = u64_le(block, 72).unwrap_or_default();
         Ok(Self {
+            bytes: header.to_vec(),
             entries_block,
             entry_count,
             entry_size,
@@ -269,17 +330,27 @@ fn check(what: &'static str, expected: u32, actual: u32) -> Result<(), GptError>
     }
 }
 
-fn parse_entry(entry: &[u8], block: u64) -> Result<Partition, GptError> {
+fn parse_entry(entry: &[u8], number: u32, block: u64) -> Result<Partition, GptError> {
     let first = u64_le(entry, 32).unwrap_or_default();
     let last = u64_le(entry, 40).unwrap_or_default();
-    let bytes = || {
+    let name = slice(entry, 56, 72).unwrap_or_default();
+    let units: Vec<u16> = name
+        .chunks_exact(2)
+        .filter_map(|unit| u16_le(unit, 0))
+        .take_while(|unit| *unit != 0)
+        .collect();
+    let partition = || {
         let blocks = last.checked_sub(first)?.checked_add(1)?;
         Some(Partition {
+            number,
+            type_id: Guid(array(entry, 0)?),
+            unique_id: Guid(array(entry, 16)?),
+            name: String::from_utf16_lossy(&units),
             start: first.checked_mul(block)?,
             size: blocks.checked_mul(block)?,
         })
     };
-    bytes().ok_or(GptError::Field {
+    partition().ok_or(GptError::Field {
         what: "a partition's last block",
         expected: "after its first, and on the disk",
         actual: last,

@@ -7,8 +7,9 @@
 
 use std::io::{Read, Seek};
 
-use super::window::{ReadError, Window};
+use super::window::Window;
 use crate::bytes::{slice, u32_be, u64_be};
+use crate::source::ReadError;
 
 const FOOTER_SIZE: u64 = 512;
 const COOKIE: &[u8] = b"conectix";

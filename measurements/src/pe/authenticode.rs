@@ -1,16 +1,15 @@
-//! The Authenticode digest of a PE: what firmware extends into PCR 4 for an image it loads.
+//! What the Authenticode digest of a PE covers: what firmware extends into PCR 4 for an image it
+//! loads.
 //!
-//! Left out: SHA-1, page hashes, and the signatures that the digest is otherwise used for.
+//! Left out: page hashes, and the signatures that the digest is otherwise used for.
 //!
-//! I/O: none.
+//! I/O: none; the caller reads and hashes the ranges.
 
-use sha2::{Digest as _, Sha256};
+use std::ops::Range;
 
 use super::{Pe, PeError};
-use crate::Sha256Digest;
-use crate::bytes::{index, slice};
 
-/// Computes the Authenticode digest of the PE that `bytes` is.
+/// Lists the ranges of the file that are hashed, in order.
 ///
 /// Follows "Windows Authenticode Portable Executable Signature Format", "Calculating the PE Image
 /// Hash", as literally as EDK II `SecurityPkg/Tcg/Tcg2Dxe/MeasureBootPeCoff.c`
@@ -20,34 +19,35 @@ use crate::bytes::{index, slice};
 ///
 /// # Errors
 ///
-/// [`PeError`] if `bytes` is not a PE, or its parts do not fit into it.
-pub(crate) fn digest(bytes: &[u8]) -> Result<Sha256Digest, PeError> {
-    let pe = Pe::parse(bytes)?;
-    let layout = |what, actual: usize| {
-        let file_size = bytes.len();
-        move || PeError::Layout {
-            what,
-            actual: actual as u64,
-            file_size,
-        }
+/// [`PeError::Layout`] if the parts do not fit into the file.
+pub(crate) fn hashed_ranges(pe: &Pe) -> Result<Vec<Range<u64>>, PeError> {
+    let file_size = pe.file_size;
+    let layout = |what, actual| PeError::Layout {
+        what,
+        actual,
+        file_size,
     };
-    let between = |start: usize, end: usize| {
-        bytes
-            .get(start..end)
-            .ok_or_else(layout("the headers' size", pe.headers_size))
+    let mut ranges = Vec::with_capacity(pe.sections.len().saturating_add(4));
+    let mut push = |start: u64, end: u64, what, actual| {
+        if start > end || end > file_size {
+            return Err(layout(what, actual));
+        }
+        ranges.push(start..end);
+        Ok(())
     };
 
-    let mut hash = Sha256::new();
+    let headers = pe.headers_size;
+    let mut push_headers = |start, end| push(start, end, "the headers' size", headers);
     let after_checksum = pe.checksum_offset.saturating_add(4);
-    hash.update(between(0, pe.checksum_offset)?);
+    push_headers(0, pe.checksum_offset)?;
     let certificates_size = match pe.certificates {
         Some((entry, size)) => {
-            hash.update(between(after_checksum, entry)?);
-            hash.update(between(entry.saturating_add(8), pe.headers_size)?);
+            push_headers(after_checksum, entry)?;
+            push_headers(entry.saturating_add(8), headers)?;
             size
         }
         None => {
-            hash.update(between(after_checksum, pe.headers_size)?);
+            push_headers(after_checksum, headers)?;
             0
         }
     };
@@ -55,22 +55,22 @@ pub(crate) fn digest(bytes: &[u8]) -> Result<Sha256Digest, PeError> {
     let mut sections: Vec<_> = pe.sections.iter().filter(|s| s.raw_size > 0).collect();
     // Stable: sections that begin at the same byte stay in the table's order.
     sections.sort_by_key(|section| section.raw_offset);
-    let mut hashed = pe.headers_size;
+    let mut hashed = headers;
     for section in sections {
-        let size = index(section.raw_size);
-        let data = slice(bytes, index(section.raw_offset), size);
-        hash.update(data.ok_or_else(layout("a section", size))?);
+        let (start, size) = (u64::from(section.raw_offset), u64::from(section.raw_size));
+        push(start, start.saturating_add(size), "a section", size)?;
         hashed = hashed.saturating_add(size);
     }
 
     // EDK II would hash overlapping sections; no linker makes them, and they could be without end.
-    if hashed > bytes.len() {
-        return Err(layout("the sum of headers and sections", hashed)());
+    if hashed > file_size {
+        return Err(layout("the sum of headers and sections", hashed));
     }
-    if bytes.len() > hashed {
-        let end = bytes.len().checked_sub(certificates_size);
-        let rest = end.and_then(|end| bytes.get(hashed..end));
-        hash.update(rest.ok_or_else(layout("the certificate table", certificates_size))?);
+    if file_size > hashed {
+        let what = "the certificate table";
+        let end = file_size.checked_sub(certificates_size);
+        let end = end.ok_or(layout(what, certificates_size))?;
+        push(hashed, end, what, certificates_size)?;
     }
-    Ok(crate::Digest(hash.finalize().into()))
+    Ok(ranges)
 }

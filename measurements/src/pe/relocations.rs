@@ -6,8 +6,8 @@
 //!
 //! I/O: none.
 
-use super::{Pe, PeError};
-use crate::bytes::{index, slice, u16_le, u32_le};
+use super::{Pe, PeError, SectionHeader};
+use crate::bytes::{index, u16_le, u32_le};
 
 /// Page address and size in front of a block's fixups.
 const BLOCK_HEADER_SIZE: u32 = 8;
@@ -15,27 +15,49 @@ const BLOCK_HEADER_SIZE: u32 = 8;
 /// Most bytes that one fixup changes: IMAGE_REL_BASED_DIR64.
 const FIXUP_SIZE: u64 = 8;
 
-/// Checks that no relocation changes the headers, a section for which `is_data` holds, or the
-/// relocations themselves.
+/// Largest table of relocations that is read: 4 MiB, where a stub has a few hundred bytes.
+const MAX_TABLE_SIZE: u32 = 4 << 20;
+
+/// Says where in the file the relocations are: offset and size; `None` if there are none.
+///
+/// # Errors
+///
+/// [`PeError::RelocationTable`] if they are not in one section, or too many.
+pub(crate) fn table(pe: &Pe) -> Result<Option<(u64, u64)>, PeError> {
+    let Some((address, size)) = pe.relocations.filter(|(_, size)| *size > 0) else {
+        return Ok(None);
+    };
+    let malformed = || PeError::RelocationTable { address, size };
+    let holder = holder(pe, address).ok_or_else(malformed)?;
+    let offset = address.saturating_sub(holder.virtual_address);
+    let is_stored = offset
+        .checked_add(size)
+        .is_some_and(|end| end <= holder.raw_size);
+    if !is_stored || size > MAX_TABLE_SIZE {
+        return Err(malformed());
+    }
+    let start = u64::from(holder.raw_offset).saturating_add(offset.into());
+    Ok(Some((start, size.into())))
+}
+
+fn holder(pe: &Pe, address: u32) -> Option<&SectionHeader> {
+    pe.sections.iter().find(|s| s.is_at(address.into()))
+}
+
+/// Checks that no relocation of `table` changes the headers, a section for which `is_data` holds,
+/// or the relocations themselves.
 ///
 /// # Errors
 ///
 /// [`PeError::Relocation`] if one does; [`PeError::RelocationTable`] if the table is malformed.
-pub(crate) fn check(bytes: &[u8], pe: &Pe, is_data: impl Fn(&[u8]) -> bool) -> Result<(), PeError> {
-    let Some((address, size)) = pe.relocations.filter(|(_, size)| *size > 0) else {
-        return Ok(());
-    };
+pub(crate) fn check(
+    mut table: &[u8],
+    pe: &Pe,
+    is_data: impl Fn(&[u8]) -> bool,
+) -> Result<(), PeError> {
+    let (address, size) = pe.relocations.unwrap_or_default();
     let malformed = || PeError::RelocationTable { address, size };
-    let holder = pe
-        .sections
-        .iter()
-        .find(|s| s.is_at(address.into()))
-        .ok_or_else(malformed)?;
-    let offset = address.saturating_sub(holder.virtual_address);
-    let stored = slice(bytes, index(holder.raw_offset), index(holder.raw_size));
-    let mut table = stored
-        .and_then(|stored| slice(stored, index(offset), index(size)))
-        .ok_or_else(malformed)?;
+    let holder = holder(pe, address).ok_or_else(malformed)?;
 
     while !table.is_empty() {
         let page = u32_le(table, 0).ok_or_else(malformed)?;
@@ -51,7 +73,7 @@ pub(crate) fn check(bytes: &[u8], pe: &Pe, is_data: impl Fn(&[u8]) -> bool) -> R
             }
             let first = u64::from(page).saturating_add(u64::from(fixup & 0xfff));
             let last = first.saturating_add(FIXUP_SIZE).saturating_sub(1);
-            if first < pe.headers_size as u64 {
+            if first < pe.headers_size {
                 let name = "the headers".to_owned();
                 return Err(PeError::Relocation { name, first });
             }

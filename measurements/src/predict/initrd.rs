@@ -2,74 +2,82 @@
 //!
 //! Mirrors systemd v257 `src/boot/stub.c`: the order of `enum { INITRD_UCODE, … }`,
 //! `lookup_embedded_initrds`, `generate_embedded_initrds`, and `combine_initrds` (each part padded
-//! with zeros to four bytes); `src/boot/cpio.c` for the archives.
+//! with zeros to four bytes); `src/boot/cpio.c` for the archives, the same since 252.
 //!
-//! Left out: credentials and extensions beside the UKI. [`crate::image::read_uki`] refuses images
+//! Left out: credentials and extensions beside the UKI. [`crate::Image::open`] refuses images
 //! that have them.
 //!
-//! I/O: none.
+//! I/O: reads sections.
 
 use std::fmt;
+use std::io::{Read, Seek};
 
-use sha2::{Digest as _, Sha256};
-
-use crate::{SectionData, Sha256Digest, Uki};
+use super::{Boot, PredictError};
+use crate::Digests;
+use crate::digest::Hasher;
+use crate::source::{Content, Source};
 
 /// The parts of an initrd, in order.
-pub(crate) struct Initrd<'a> {
-    parts: Vec<(String, Part<'a>)>,
+pub(crate) struct Initrd {
+    parts: Vec<(String, Part)>,
 }
 
-enum Part<'a> {
-    Section(SectionData<'a>),
+enum Part {
+    Section(Content),
     Archive(Vec<u8>),
 }
 
-/// Sections that the stub wraps in an archive of their own, in the archives' order, and the name
-/// of the file in it: `generate_embedded_initrds`.
-const WRAPPED: [(&str, &str); 3] = [
-    (".pcrsig", "tpm2-pcr-signature.json"),
-    (".pcrpkey", "tpm2-pcr-public-key.pem"),
-    (".osrel", "os-release"),
-];
-
-impl<'a> Initrd<'a> {
-    pub(crate) fn assemble(uki: &'a Uki) -> Self {
-        let embedded = [".ucode", ".initrd"].into_iter().filter_map(|name| {
-            uki.section(name)
-                .map(|section| (name.to_owned(), Part::Section(section)))
-        });
-        let wrapped = WRAPPED.into_iter().filter_map(|(section, file)| {
-            let archive = archive_of(file, &uki.section(section)?.to_bytes());
-            Some((
-                format!("/.extra/{file} from {section}"),
-                Part::Archive(archive),
-            ))
-        });
-        Self {
-            parts: embedded.chain(wrapped).collect(),
+impl Initrd {
+    /// Puts together what this version of the stub does.
+    pub(crate) fn assemble<R: Read + Seek>(
+        source: &mut Source<R>,
+        boot: &Boot,
+    ) -> Result<Self, PredictError> {
+        let rules = boot.rules.initrd;
+        let mut parts = Vec::new();
+        let embedded = if rules.has_microcode {
+            &[".ucode", ".initrd"][..]
+        } else {
+            &[".initrd"]
+        };
+        for name in embedded {
+            let content = boot.sections.find(name).cloned();
+            parts.extend(content.map(|content| ((*name).to_owned(), Part::Section(content))));
         }
+        for (section, file) in rules.wrapped {
+            if let Some(content) = boot.sections.find(section) {
+                let archive = archive_of(file, &source.read(content)?);
+                let name = format!("/.extra/{file} from {section}");
+                parts.push((name, Part::Archive(archive)));
+            }
+        }
+        Ok(Self { parts })
     }
 
-    /// Its digest; `None` if there is no part.
-    pub(crate) fn sha256(&self) -> Option<Sha256Digest> {
+    /// Its digests; `None` if there is no part.
+    pub(crate) fn digests<R: Read + Seek>(
+        &self,
+        source: &mut Source<R>,
+    ) -> Result<Option<Digests>, PredictError> {
         // A single part is handed on as it is, without padding.
         let is_combined = self.parts.len() > 1;
-        let mut hash = Sha256::new();
+        let mut hasher = Hasher::default();
         for (_, part) in &self.parts {
             match part {
-                Part::Section(section) => section.hash_into(&mut hash),
-                Part::Archive(archive) => hash.update(archive),
+                Part::Section(content) => {
+                    source.stream(content, |chunk| hasher.update(chunk))?;
+                }
+                Part::Archive(archive) => hasher.update(archive),
             }
             if is_combined {
-                hash.update(padding(part.size()));
+                hasher.update(padding(part.size()));
             }
         }
-        (!self.parts.is_empty()).then(|| crate::Digest(hash.finalize().into()))
+        Ok((!self.parts.is_empty()).then(|| hasher.finish()))
     }
 }
 
-impl fmt::Display for Initrd<'_> {
+impl fmt::Display for Initrd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, (name, part)) in self.parts.iter().enumerate() {
             let separator = if position == 0 { "" } else { " + " };
@@ -79,17 +87,17 @@ impl fmt::Display for Initrd<'_> {
     }
 }
 
-impl Part<'_> {
-    fn size(&self) -> usize {
+impl Part {
+    fn size(&self) -> u64 {
         match self {
-            Self::Section(section) => section.size(),
-            Self::Archive(archive) => archive.len(),
+            Self::Section(content) => content.size(),
+            Self::Archive(archive) => archive.len() as u64,
         }
     }
 }
 
 /// The zeros that bring `size` bytes to a multiple of four.
-fn padding(size: usize) -> &'static [u8] {
+fn padding(size: u64) -> &'static [u8] {
     match size % 4 {
         1 => &[0; 3],
         2 => &[0; 2],
@@ -140,9 +148,9 @@ fn append_entry(archive: &mut Vec<u8>, inode: u32, mode: u32, path: &str, conten
     );
     archive.extend_from_slice(path.as_bytes());
     archive.push(0);
-    archive.extend_from_slice(padding(archive.len()));
+    archive.extend_from_slice(padding(archive.len() as u64));
     archive.extend_from_slice(contents);
-    archive.extend_from_slice(padding(archive.len()));
+    archive.extend_from_slice(padding(archive.len() as u64));
 }
 
 #[cfg(test)]

@@ -1,72 +1,85 @@
 //! PCR 11, the UKI's contents: name and data of each of its sections.
 //!
 //! Mirrors systemd v257 `src/boot/stub.c`, `measure_sections`, and `src/fundamental/uki.c`,
-//! `unified_sections`. Phases that systemd-pcrphase extends later are not included: it is masked.
+//! `unified_sections`; which sections, and in which order, is in `stub_rules.rs`. Phases that
+//! systemd-pcrphase extends later are for [`after_phases`].
 //!
-//! I/O: none.
+//! I/O: reads sections.
 
-use super::{Event, PredictError, Register, required};
-use crate::{Sha256Digest, Uki};
+use std::io::{Read, Seek};
+
+use super::{Boot, Event, PredictError, Register};
+use crate::{Digests, Image};
 
 /// The register's index.
 pub const INDEX: u8 = 11;
 
-/// The sections that are measured, in the order of `enum UnifiedSection`, "the canonical order in
-/// which we measure" (systemd v257 `src/fundamental/uki.h`). `.pcrsig` is never measured; images
-/// with `.profile` or `.dtbauto` are not predicted.
-pub const SECTIONS: [&str; 11] = [
-    ".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".uname", ".sbat",
-    ".pcrpkey", ".hwids",
-];
+/// The phases of a boot, in the order in which systemd-pcrphase extends them: systemd v257
+/// `units/systemd-pcrphase*.service.in`.
+pub const PHASES: [&str; 4] = ["enter-initrd", "leave-initrd", "sysinit", "ready"];
 
-/// Returns PCR 11 after these sections were measured, each a name and the digest of its
+/// Returns PCR 11 after these sections were measured, each a name and the digests of its
 /// VirtualSize bytes, in this order.
-pub fn register<'a>(sections: impl IntoIterator<Item = (&'a str, Sha256Digest)>) -> Register {
-    let events = sections.into_iter().flat_map(|(name, data)| {
-        let with_nul: Vec<u8> = name.bytes().chain([0]).collect();
-        [
-            Event::new(Sha256Digest::of(&with_nul), format!("{name}: name")),
-            Event::new(data, format!("{name}: data")),
-        ]
-    });
+pub fn register<'a>(sections: impl IntoIterator<Item = (&'a str, Digests)>) -> Register {
+    let events = sections
+        .into_iter()
+        .flat_map(|(name, data)| section_events(name, data, ""));
     Register::from_events(events.collect())
 }
 
-pub(super) fn predict(uki: &Uki) -> Result<Register, PredictError> {
-    required(uki, ".linux")?;
-    let present = SECTIONS
+/// Returns the register after these phases were measured, too: `pcr_extend` of systemd v257
+/// `src/shared/tpm2-util.c` hashes the words as they are, without NUL.
+#[must_use]
+pub fn after_phases<'a>(register: Register, phases: impl IntoIterator<Item = &'a str>) -> Register {
+    let phases = phases
         .into_iter()
-        .filter_map(|name| Some((name, uki.section(name)?)));
-    let mut register = register(
-        present
-            .clone()
-            .map(|(name, section)| (name, section.sha256())),
-    );
-    for ((name, section), events) in present.zip(register.events.chunks_exact_mut(2)) {
-        if let [_, data] = events {
-            *data = Event::with_detail(data.digest, data.subject.clone(), detail(name, &section));
-        }
-    }
-    Ok(register)
+        .map(|phase| Event::new(Digests::of(phase.as_bytes()), format!("phase {phase}")));
+    Register::from_events(register.events.into_iter().chain(phases).collect())
 }
 
-/// Text sections are shown; of the others the size says most.
-fn detail(name: &str, section: &crate::SectionData<'_>) -> String {
-    let size = format!("{} bytes", section.size());
-    if !matches!(name, ".cmdline" | ".uname") {
-        return size;
+pub(super) fn predict<R: Read + Seek>(
+    image: &mut Image<R>,
+    boot: &Boot,
+) -> Result<Register, PredictError> {
+    let mut events = Vec::new();
+    for name in boot.rules.measured {
+        let Some(content) = boot.sections.find(name) else {
+            continue;
+        };
+        let digests = image.source.digests(content)?;
+        let mut detail = format!("{} bytes", content.size());
+        // Text sections are shown; of the others the size says most.
+        if matches!(*name, ".cmdline" | ".uname") {
+            let bytes = image.source.read(content)?;
+            let text = String::from_utf8_lossy(&bytes);
+            detail = format!("{detail}, {:?}", text.trim_end_matches('\0'));
+        }
+        events.extend(section_events(name, digests, &detail));
     }
-    let bytes = section.to_bytes();
-    let text = String::from_utf8_lossy(&bytes);
-    format!("{size}, {:?}", text.trim_end_matches('\0'))
+    Ok(Register::from_events(events))
+}
+
+fn section_events(name: &str, data: Digests, detail: &str) -> [Event; 2] {
+    let with_nul: Vec<u8> = name.bytes().chain([0]).collect();
+    [
+        Event::new(Digests::of(&with_nul), format!("{name}: name")),
+        Event::with_detail(data, format!("{name}: data"), detail),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn digest(hex: &str) -> Sha256Digest {
-        hex.parse().unwrap()
+    fn digest(hex: &str) -> Digests {
+        sha256(hex.parse().unwrap())
+    }
+
+    fn sha256(sha256: crate::Sha256Digest) -> Digests {
+        Digests {
+            sha256,
+            sha384: crate::Digest::ZERO,
+        }
     }
 
     #[test]
@@ -99,7 +112,7 @@ mod tests {
         ];
         let register = register(sections.map(|(name, hex)| (name, digest(hex))));
         assert_eq!(
-            register.value.to_string(),
+            register.value.sha256.to_string(),
             "46a1b5dd625d967205699242a2de2815e539424c3132306b91f31bcda442693f"
         );
     }
@@ -141,13 +154,17 @@ mod tests {
                 "6630fb7d5baf9d6cd51c9ac95410e68aa3fedb4addd42b340e4711e23cccd4b2",
             ),
         ];
-        let order = SECTIONS
-            .into_iter()
-            .filter(|name| sections.iter().any(|(s, _)| s == name));
-        assert!(order.eq(sections.map(|(name, _)| name)));
+        let version = "254".parse().unwrap();
+        let rules = crate::predict::StubRules::of(&version).unwrap();
+        let order = rules
+            .measured
+            .iter()
+            .filter(|name| sections.iter().any(|(s, _)| s == *name));
+        assert!(order.copied().eq(sections.map(|(name, _)| name)));
         assert_eq!(
             register(sections.map(|(name, hex)| (name, digest(hex))))
                 .value
+                .sha256
                 .to_string(),
             "bf838b59ced0e5b9e9d5c31ad4ad2ad5c18572b16a39ba6986408bdcee1b3769"
         );
@@ -156,11 +173,11 @@ mod tests {
     #[test]
     fn two_synthetic_sections_extend_to_the_reference_tools_value() {
         let sections = [
-            (".linux", crate::Digest([0; 32])),
-            (".initrd", crate::Digest([1; 32])),
+            (".linux", sha256(crate::Digest([0; 32]))),
+            (".initrd", sha256(crate::Digest([1; 32]))),
         ];
         assert_eq!(
-            register(sections).value.to_string(),
+            register(sections).value.sha256.to_string(),
             "9dfe399fcd4432639f0e20f49df823aa66b095f0664f0a4b9fbdc11ea64683e2"
         );
     }

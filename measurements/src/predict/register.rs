@@ -6,13 +6,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Sha256Digest;
+use crate::Digests;
 
-/// One register of the SHA-256 bank.
+/// One register, in every bank.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
-    /// Its value after all events.
-    pub value: Sha256Digest,
+    /// Its values after all events.
+    pub value: Digests,
     /// What is extended into it, in order.
     pub events: Vec<Event>,
 }
@@ -20,20 +20,21 @@ pub struct Register {
 /// One measurement: what is extended into a register, and what it is the digest of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// What is extended.
-    pub digest: Sha256Digest,
+    /// What is extended, in each bank.
+    pub digests: Digests,
     /// What was measured, the same for every image: `.linux: name`, `kernel command line`.
     pub subject: String,
-    /// The subject, and what it is in this image: `kernel command line: console=ttyS0`.
-    pub what: String,
+    /// What the subject is in this image: `console=ttyS0`. Empty if the subject says everything.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
 }
 
 impl Register {
     /// Replays `events` from zero.
     pub fn from_events(events: Vec<Event>) -> Self {
-        let value = events.iter().fold(Sha256Digest::ZERO, |value, event| {
-            value.extend(event.digest)
-        });
+        let value = events
+            .iter()
+            .fold(Digests::ZERO, |value, event| value.extend(event.digests));
         Self { value, events }
     }
 
@@ -46,26 +47,35 @@ impl Register {
 
 impl Event {
     /// An event whose subject says everything.
-    pub(crate) fn new(digest: Sha256Digest, subject: impl Into<String>) -> Self {
-        let subject = subject.into();
+    pub fn new(digests: Digests, subject: impl Into<String>) -> Self {
         Self {
-            digest,
-            what: subject.clone(),
-            subject,
+            digests,
+            subject: subject.into(),
+            detail: String::new(),
         }
     }
 
     /// An event with a detail that differs from image to image.
-    pub(crate) fn with_detail(
-        digest: Sha256Digest,
+    pub fn with_detail(
+        digests: Digests,
         subject: impl Into<String>,
         detail: impl fmt::Display,
     ) -> Self {
-        let subject = subject.into();
         Self {
-            digest,
-            what: format!("{subject}: {detail}"),
-            subject,
+            digests,
+            subject: subject.into(),
+            detail: detail.to_string(),
         }
+    }
+}
+
+/// The subject, and what it is in this image.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.subject)?;
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        Ok(())
     }
 }

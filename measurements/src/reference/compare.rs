@@ -57,7 +57,9 @@ impl ReferenceValues {
         let compared = indices.into_iter().map(|register| RegisterMatch {
             register,
             expected: self.registers.get(&register).cloned().unwrap_or_default(),
-            actual: predicted.and_then(|prediction| prediction.value(register)),
+            actual: predicted
+                .and_then(|prediction| prediction.value(register))
+                .map(|value| value.sha256),
         });
         compared.collect()
     }

@@ -9,13 +9,35 @@
     reason = "each test uses a part of it, and a panic in a test is a failing test"
 )]
 
-use std::io::{Cursor, Write};
+use std::io::{Cursor, Read, Write};
+
+use measurements::image::ImageError;
+use measurements::{Image, PredictError, Prediction};
 
 pub(crate) use fatfs::FatType;
 
 /// The command line of [`uki`], without its NUL.
 pub(crate) const COMMAND_LINE: &str = "console=ttyS0 root=/dev/dm-0 ro";
 pub(crate) const STUB: &str = "#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####\0";
+
+/// An image in memory.
+pub(crate) type MemoryImage = Image<Cursor<Vec<u8>>>;
+
+pub(crate) fn open(image: Vec<u8>) -> Result<MemoryImage, ImageError> {
+    Image::open(Cursor::new(image))
+}
+
+/// What an image that can be opened is predicted to measure to.
+pub(crate) fn predict(image: Vec<u8>) -> Result<Prediction, PredictError> {
+    measurements::predict(&mut open(image).unwrap())
+}
+
+/// The bytes of the UKI that is found in an image.
+pub(crate) fn uki_in(image: Vec<u8>) -> Result<Vec<u8>, ImageError> {
+    let mut uki = Vec::new();
+    open(image)?.uki_reader().read_to_end(&mut uki).unwrap();
+    Ok(uki)
+}
 
 /// A section of a PE to be made.
 #[derive(Debug, Clone)]
@@ -113,16 +135,18 @@ pub(crate) fn pe(sections: &[Section], trailer: &[u8], certificates: &[u8]) -> V
     pe
 }
 
-/// A kernel: a PE of its own.
+/// A kernel: a PE of its own, whose MajorImageVersion says that it loads its initrd itself.
 pub(crate) fn kernel() -> Vec<u8> {
-    pe(
+    let mut kernel = pe(
         &[
             section(".text", [0x90; 700]),
             section(".data", *b"kernel data"),
         ],
         &[],
         &[],
-    )
+    );
+    kernel[0x58 + 44] = 1;
+    kernel
 }
 
 /// The sections of a UKI as mkosi makes them.

@@ -6,9 +6,9 @@ use super::FatError;
 use super::table::Width;
 use crate::bytes::{u8_at, u16_le, u32_le};
 
-/// Largest FAT that is read: one of FAT32 for an 8 GiB partition with 512-byte clusters, which
-/// is several times what an EFI system partition has.
-const MAX_TABLE_SIZE: u64 = 64 << 20;
+/// Largest FAT that is read and held in memory: one of FAT32 for a 2 GiB partition with 512-byte
+/// clusters, or for 16 GiB with the usual 4 KiB.
+const MAX_TABLE_SIZE: u64 = 16 << 20;
 
 /// All in bytes from the volume's beginning.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +84,7 @@ impl Layout {
         let bytes = |sectors: u64| sectors.saturating_mul(sector_size);
         let table_size = require(
             "FATSz in bytes",
-            "at most 64 MiB",
+            "at most 16 MiB",
             bytes(table_sectors),
             |size| size <= MAX_TABLE_SIZE,
         )?;

@@ -73,7 +73,7 @@ fn quotes(context: &Context, session: &Session, ak: &[u8]) -> Result<()> {
 }
 
 fn expected_registers(prediction: &Prediction) -> BTreeMap<u8, [u8; 32]> {
-    let value = |register| Some((register, prediction.value(register)?.0));
+    let value = |register| Some((register, prediction.value(register)?.sha256.0));
     verified().into_iter().filter_map(value).collect()
 }
 

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use measurements::Uki;
+use measurements::Image;
 use testkit::console::phases::Phase;
 use testkit::machine::DirectKernel;
 use testkit::tamper::credential::initrd;
@@ -22,8 +22,8 @@ const MARKER: &str = "MARKDIRECT";
 pub(super) fn run(context: &Context, checks: &mut Checks) -> Result<()> {
     let mut attempt = context.attempt("direct-kernel")?;
     let file = File::open(&context.image).context("open the image")?;
-    let uki = measurements::image::read_uki(file).context("find the kernel image")?;
-    attempt.machine.direct_kernel = Some(take_apart(&uki, &attempt)?);
+    let mut image = Image::open(file).context("find the kernel image")?;
+    attempt.machine.direct_kernel = Some(take_apart(&mut image, &attempt)?);
     let session = attempt.start()?;
     checks.watch(&session);
     let started = session.wait_for_phase(Phase::Kernel, context.timeout);
@@ -43,12 +43,10 @@ pub(super) fn run(context: &Context, checks: &mut Checks) -> Result<()> {
 }
 
 /// The image's kernel, initrd and command line, with an addition to the latter two.
-fn take_apart(uki: &Uki, attempt: &Attempt) -> Result<DirectKernel> {
-    let section = |name: &str| {
-        let data = uki
-            .section(name)
-            .map(|section| section.to_bytes().into_owned());
-        data.with_context(|| format!("the kernel image has no section {name}"))
+fn take_apart(image: &mut Image<File>, attempt: &Attempt) -> Result<DirectKernel> {
+    let mut section = |name: &str| {
+        let data = image.read_section(name, 1 << 30);
+        data.with_context(|| format!("read section {name} of the kernel image"))
     };
     let kernel = attempt.file("linux");
     fs::write(&kernel, section(".linux")?)?;

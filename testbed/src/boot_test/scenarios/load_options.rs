@@ -10,6 +10,7 @@
 use std::fs::File;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use measurements::Image;
 use testkit::console::Line;
 use testkit::console::phases::Phase;
 use testkit::tamper::credential::marker_command_line;
@@ -117,9 +118,11 @@ fn judge(control: &Control, lines: &[Line]) -> Result<Option<String>> {
 /// The image's own command line.
 fn command_line(context: &Context) -> Result<String> {
     let file = File::open(&context.image).context("open the image")?;
-    let uki = measurements::image::read_uki(file).context("find the kernel image")?;
-    let section = uki.section(".cmdline").context("no command line")?;
-    let line = String::from_utf8_lossy(&section.to_bytes()).into_owned();
+    let mut image = Image::open(file).context("find the kernel image")?;
+    let section = image
+        .read_section(".cmdline", 1 << 20)
+        .context("no command line")?;
+    let line = String::from_utf8_lossy(&section).into_owned();
     Ok(line.trim_matches(['\0', '\n', ' ']).to_owned())
 }
 

@@ -1,0 +1,57 @@
+//! PCR 12, kernel configuration from outside the UKI: nothing, with two exceptions.
+//!
+//! A profile other than 0 is measured as its number: systemd v257 `src/boot/stub.c`,
+//! `measure_profile`. And systemd-boot up to 254 hands `.cmdline` to the UKI as load options, and measures them; the stub
+//! finds load options, and measures them again: systemd v254 `src/boot/efi/boot.c`, `image_start`,
+//! and `src/boot/efi/stub.c`, `run`. Since 255 it hands on nothing (`options_implied`).
+//!
+//! I/O: reads `.cmdline`.
+
+use std::io::{Read, Seek};
+
+use super::command_line::CommandLine;
+use super::{Boot, Event, PredictError, Register};
+use crate::{Digests, Image, StubVersion};
+
+/// The register's index.
+pub const INDEX: u8 = 12;
+
+/// The last systemd-boot that hands on the command line.
+const LAST_THAT_HANDS_ON: u32 = 254;
+
+pub(super) fn predict<R: Read + Seek>(
+    image: &mut Image<R>,
+    boot: &Boot,
+) -> Result<Option<Register>, PredictError> {
+    let mut events = handed_on(image, boot)?;
+    if image.assumptions.profile > 0 {
+        let number = image.assumptions.profile.to_string();
+        let digests = Digests::of(&CommandLine::from_text(&number).load_options());
+        events.push(Event::with_detail(digests, "profile", number));
+    }
+    Ok((!events.is_empty()).then(|| Register::from_events(events)))
+}
+
+/// The command line twice, if the boot loader hands it on.
+fn handed_on<R: Read + Seek>(
+    image: &mut Image<R>,
+    boot: &Boot,
+) -> Result<Vec<Event>, PredictError> {
+    let Some(loader) = &image.chain.loader else {
+        return Ok(Vec::new());
+    };
+    let marker = loader.marker().unwrap_or_default();
+    let version = StubVersion::parse_loader(marker)?;
+    if version.major() > LAST_THAT_HANDS_ON {
+        return Ok(Vec::new());
+    }
+    let command_line = CommandLine::read(&mut image.source, boot)?;
+    let Some(text) = command_line.filter(|text| !text.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let event = |by: &str| {
+        let digests = Digests::of(&text.load_options());
+        Event::with_detail(digests, format!("command line from {by}"), &text)
+    };
+    Ok(["systemd-boot", "systemd-stub"].map(event).into())
+}
