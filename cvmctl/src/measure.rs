@@ -10,10 +10,11 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use measurements::predict::pcr11;
 use measurements::reference::ReferenceValues;
-use measurements::{Image, Prediction};
+use measurements::{Assumptions, Image, Prediction};
 
-pub(crate) use request::MeasureArguments;
+pub(crate) use request::{AssumptionArguments, Bank, MeasureArguments};
 use request::{Request, Task};
 
 use crate::report::{Outcome, Report};
@@ -21,17 +22,26 @@ use events::EventList;
 
 /// Measures the image and does with the result what was asked for.
 pub(crate) fn run(request: &Request) -> anyhow::Result<Report> {
-    let mut image = open(&request.image)?;
-    let prediction = predict(&mut image, &request.image)?;
+    let mut image = open(&request.image, &request.assumptions)?;
+    let mut prediction = predict(&mut image, &request.image)?;
+    for note in &prediction.notes {
+        eprintln!("cvmctl: note: {note}");
+    }
+    if !request.phases.is_empty()
+        && let Some(register) = prediction.registers.remove(&pcr11::INDEX)
+    {
+        let phases = request.phases.iter().map(String::as_str);
+        let register = pcr11::after_phases(register, phases);
+        prediction.registers.insert(pcr11::INDEX, register);
+    }
     let text = match &request.task {
         Task::PrintValues => {
             let id = &request.measurement_id;
             ReferenceValues::from_prediction(id, request.attestation_type, &prediction).to_json()
         }
-        Task::PrintEvents => events::table(&prediction),
+        Task::PrintEvents => events::table(&prediction, request.bank),
         Task::PrintEventsJson => {
-            let stub_version = image.stub_version()?.to_string();
-            EventList::new(&request.measurement_id, stub_version, prediction).to_json()?
+            EventList::new(&request.measurement_id, &image, prediction).to_json()?
         }
         Task::Compare(files) => return compare::run(files, request, &prediction),
     };
@@ -41,7 +51,7 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<Report> {
     })
 }
 
-fn open(path: &Path) -> anyhow::Result<Image<File>> {
+pub(crate) fn open(path: &Path, assumptions: &Assumptions) -> anyhow::Result<Image<File>> {
     let file = File::open(path).with_context(|| {
         format!(
             "open {}: give the path of a .raw, .vhd or .efi image",
@@ -56,10 +66,11 @@ fn open(path: &Path) -> anyhow::Result<Image<File>> {
         "{} is a directory, expected an image (.raw, .vhd or .efi)",
         path.display()
     );
-    Image::open(file).with_context(|| format!("find out what {} boots", path.display()))
+    Image::open_assuming(file, assumptions.clone())
+        .with_context(|| format!("find out what {} boots", path.display()))
 }
 
-fn predict(image: &mut Image<File>, path: &Path) -> anyhow::Result<Prediction> {
+pub(crate) fn predict(image: &mut Image<File>, path: &Path) -> anyhow::Result<Prediction> {
     measurements::predict(image)
         .with_context(|| format!("predict the measurements of {}", path.display()))
 }

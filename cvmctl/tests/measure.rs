@@ -299,7 +299,7 @@ fn what_cannot_be_told_is_2_and_says_why() {
     );
     images.write_changed(
         "new.efi",
-        &section(".sdmagic", "#### LoaderInfo: systemd-stub 258 ####"),
+        &section(".sdmagic", "#### LoaderInfo: systemd-stub 263 ####"),
     );
     let edited = images
         .output(&["node.raw", "--events", "--json"])
@@ -315,7 +315,7 @@ fn what_cannot_be_told_is_2_and_says_why() {
         ),
         (vec!["."], "take a name from .: use --measurement-id"),
         (vec!["folder"], "folder is a directory, expected an image"),
-        (vec!["new.efi"], "expected systemd-stub 257, got 258"),
+        (vec!["new.efi"], "expected systemd-stub 250 to 262, got 263"),
         (compare("absent.json"), "open absent.json"),
         (compare("empty.json"), "expected at least one entry"),
         (

@@ -70,6 +70,7 @@ pub enum ImageError {
 
 /// What an image does not say about the boot, so that its user has to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Assumptions {
     /// The file name in `EFI/Linux` of the UKI that systemd-boot is told to start; `None` for the
     /// one that it takes by itself.

@@ -370,10 +370,8 @@ fn profile_adds_to_the_base_and_replaces() {
         section(".splash", "picture"),
     ]);
     let predict_profile = |profile| {
-        let assumptions = Assumptions {
-            profile,
-            ..Assumptions::default()
-        };
+        let mut assumptions = Assumptions::default();
+        assumptions.profile = profile;
         let image = Cursor::new(pe(&sections, &[], &[]));
         measurements::predict(&mut Image::open_assuming(image, assumptions).unwrap())
     };

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use measurements::reference::{ReferenceValues, RegisterMatch, RegisterValue, Verdict};
 use measurements::{Prediction, explain};
 
+use super::Bank;
 use super::events::{EventList, event_lines};
 use super::request::{CompareWith, Request};
 use crate::report::{Outcome, Report};
@@ -175,7 +176,7 @@ fn line(register: &RegisterMatch, prediction: &Prediction) -> String {
             let events = prediction
                 .registers
                 .get(&index)
-                .map(event_lines)
+                .map(|register| event_lines(register, Bank::Sha256))
                 .unwrap_or_default();
             let expected = expected();
             format!(

@@ -4,26 +4,49 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::fs::File;
 
 use anyhow::{Context, ensure};
-use measurements::{Prediction, Register};
+use measurements::{Image, Prediction, Register};
 use serde::{Deserialize, Serialize};
+
+use super::Bank;
 
 /// What `--events --json` prints and `--compare-events` reads.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct EventList {
     pub(super) measurement_id: String,
-    stub_version: String,
+    /// As the UKI says it; what was assumed instead is noted.
+    stub_version: Option<String>,
+    /// What is started, in order: the loader if there is one, the UKI.
+    loaded: Vec<LoadedFile>,
     registers: BTreeMap<u8, Register>,
+    /// Registers that nothing is measured into: they must be zero.
+    zero: Vec<u8>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+}
+
+/// A file that is started.
+#[derive(Debug, Serialize, Deserialize)]
+struct LoadedFile {
+    path: String,
+    program: String,
 }
 
 impl EventList {
-    pub(super) fn new(measurement_id: &str, stub_version: String, prediction: Prediction) -> Self {
-        let Prediction { registers, .. } = prediction;
+    pub(super) fn new(measurement_id: &str, image: &Image<File>, prediction: Prediction) -> Self {
+        let loaded = image.loaded().into_iter().map(|file| LoadedFile {
+            path: file.path.clone(),
+            program: file.program.clone(),
+        });
         Self {
             measurement_id: measurement_id.to_owned(),
-            stub_version,
-            registers,
+            stub_version: image.stub_version().ok().map(|version| version.to_string()),
+            loaded: loaded.collect(),
+            zero: zero_registers(&prediction),
+            registers: prediction.registers,
+            notes: prediction.notes,
         }
     }
 
@@ -56,21 +79,37 @@ impl EventList {
 }
 
 /// Every register with its events.
-pub(super) fn table(prediction: &Prediction) -> String {
+pub(super) fn table(prediction: &Prediction, bank: Bank) -> String {
     let mut text = String::new();
     for (index, register) in &prediction.registers {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "PCR {index:2}  {}", register.value.sha256);
-        text.push_str(&event_lines(register));
+        let _ = writeln!(text, "PCR {index:2}  {}", bank.of(register.value));
+        text.push_str(&event_lines(register, bank));
     }
+    let zero: Vec<String> = zero_registers(prediction)
+        .iter()
+        .map(u8::to_string)
+        .collect();
+    let _ = writeln!(
+        text,
+        "PCR {}: nothing is measured, must be zero",
+        zero.join(", ")
+    );
     text
 }
 
 /// One indented line for each event of a register.
-pub(super) fn event_lines(register: &Register) -> String {
+pub(super) fn event_lines(register: &Register, bank: Bank) -> String {
     register
         .events
         .iter()
-        .map(|e| format!("        {}  {e}\n", e.digests.sha256))
+        .map(|event| format!("        {}  {event}\n", bank.of(event.digests)))
+        .collect()
+}
+
+fn zero_registers(prediction: &Prediction) -> Vec<u8> {
+    let untouched = Prediction::UNTOUCHED.into_iter();
+    untouched
+        .filter(|index| !prediction.registers.contains_key(index))
         .collect()
 }
