@@ -1,12 +1,24 @@
-//! Which of its entries systemd-boot starts.
+//! Which of its entries systemd-boot starts, if no EFI variable and nobody at the console says
+//! otherwise.
 //!
-//! I/O: reads directories of the EFI system partition.
+//! Mirrors systemd v257 `src/boot/boot.c`: `config_load_type2_entries`, `boot_entry_add_type2`,
+//! `boot_entry_compare`, `config_select_default_entry`. What else it may start (entries of type 1,
+//! patterns that name a profile) leaves the choice to the user.
+//!
+//! I/O: reads `loader.conf` and the section `.osrel` of each UKI.
 
+mod key_value;
+mod version_order;
+
+use std::cmp::{Ordering, Reverse};
 use std::io::{Read, Seek};
 
 use super::esp::Esp;
 use super::{BootChainError, ImageError, Partition};
+use crate::pe_file::PeFile;
 use crate::source::Source;
+use crate::uki;
+use key_value::last_value;
 
 /// Where systemd-boot looks for UKIs: UAPI.1 "Boot Loader Specification", type 2.
 pub(super) const FOLDER: [&str; 2] = ["EFI", "Linux"];
@@ -14,12 +26,32 @@ pub(super) const FOLDER: [&str; 2] = ["EFI", "Linux"];
 /// Where it looks for entries of type 1: text files.
 const TYPE_1_FOLDER: [&str; 2] = ["loader", "entries"];
 
+const LOADER_CONF: [&str; 2] = ["loader", "loader.conf"];
+
+/// Most that is read of a text file, or of `.osrel`.
+const MAX_TEXT_SIZE: u64 = 64 << 10;
+
+/// Most UKIs that are looked at.
+const MAX_ENTRIES: usize = 256;
+
 /// The entry that is started.
+#[derive(Debug)]
 pub(super) struct Entry {
     /// The UKI's file name in [`FOLDER`].
     pub(super) name: String,
     /// What the user should know about the choice.
     pub(super) notes: Vec<String>,
+}
+
+/// What the order of the menu depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Candidate {
+    name: String,
+    /// The name in lower case, without boot counters.
+    id: String,
+    tries: Option<(u32, u32)>,
+    sort_key: Option<String>,
+    version: String,
 }
 
 /// Chooses the entry that is named, or the one that systemd-boot takes by itself.
@@ -32,36 +64,236 @@ pub(super) fn choose<R: Read + Seek>(
     partition: &Partition,
     wanted: Option<&str>,
 ) -> Result<Entry, ImageError> {
-    let mut esp = Esp::new(source, partition);
-    let mut candidates = esp.file_names(&FOLDER)?;
-    candidates.retain(|name| name.to_ascii_lowercase().ends_with(".efi"));
-    candidates.sort();
-    let mut others = esp.file_names(&TYPE_1_FOLDER)?;
-    others.retain(|name| name.to_ascii_lowercase().ends_with(".conf"));
+    let mut candidates = read_candidates(source, partition)?;
+    candidates.sort_by(compare);
+    let names: Vec<String> = candidates.iter().map(|c| c.name.clone()).collect();
     if let Some(wanted) = wanted {
-        let found = candidates
-            .iter()
-            .find(|name| name.eq_ignore_ascii_case(wanted));
+        let found = names.iter().find(|name| name.eq_ignore_ascii_case(wanted));
         let name = found.cloned().ok_or_else(|| BootChainError::UnknownEntry {
             wanted: wanted.to_owned(),
-            candidates: candidates.clone(),
+            candidates: names.clone(),
         })?;
-        return Ok(Entry {
-            name,
-            notes: Vec::new(),
-        });
+        let notes = Vec::new();
+        return Ok(Entry { name, notes });
     }
     let undecided = |reason: &str| BootChainError::UndecidedEntry {
         reason: reason.to_owned(),
-        candidates: candidates.clone(),
+        candidates: names.clone(),
     };
-    match candidates.as_slice() {
-        [] => Err(BootChainError::NoEntry.into()),
-        [name] if others.is_empty() => Ok(Entry {
-            name: name.clone(),
-            notes: Vec::new(),
-        }),
-        [_] => Err(undecided("there are entries of type 1 (loader/entries) too").into()),
-        _ => Err(undecided("there are several").into()),
+    let mut esp = Esp::new(source, partition);
+    let mut others = esp.file_names(&TYPE_1_FOLDER)?;
+    others.retain(|name| name.to_ascii_lowercase().ends_with(".conf"));
+    if !others.is_empty() {
+        return Err(undecided("there are entries of type 1 (loader/entries) too").into());
+    }
+    let conf = esp.read(&LOADER_CONF, MAX_TEXT_SIZE)?.unwrap_or_default();
+    let conf = String::from_utf8_lossy(&conf).into_owned();
+    let setting = |key| last_value(&conf, key, &[' ', '\t']);
+    // systemd v260 src/boot/boot.c: looked at before "default".
+    if setting("preferred").is_some() {
+        return Err(undecided("loader.conf says \"preferred\"").into());
+    }
+    let pattern = setting("default").map(|pattern| pattern.to_lowercase());
+    // What was booted last is in an EFI variable, which a new machine does not have.
+    let pattern = pattern.filter(|pattern| pattern != "@saved");
+    if pattern.as_ref().is_some_and(|p| p.contains(['@', '[', '\\'])) {
+        return Err(undecided("the pattern of loader.conf's \"default\" is not simple").into());
+    }
+    let by_pattern = pattern.and_then(|p| candidates.iter().find(|c| matches(&p, &c.id)));
+    let chosen = by_pattern.or(candidates.first());
+    let name = chosen.ok_or(BootChainError::NoEntry)?.name.clone();
+    let mut notes = Vec::new();
+    if names.len() > 1 {
+        let all = names.join(", ");
+        notes.push(format!("systemd-boot starts {name} by itself, of {all}"));
+    }
+    Ok(Entry { name, notes })
+}
+
+fn read_candidates<R: Read + Seek>(
+    source: &mut Source<R>,
+    partition: &Partition,
+) -> Result<Vec<Candidate>, ImageError> {
+    let mut names = Esp::new(source, partition).file_names(&FOLDER)?;
+    names.retain(|name| {
+        let lower = name.to_ascii_lowercase();
+        lower.ends_with(".efi") && !lower.starts_with(['.']) && !lower.starts_with("auto-")
+    });
+    if names.len() > MAX_ENTRIES {
+        let reason = format!("there are more than {MAX_ENTRIES}");
+        let candidates = Vec::new();
+        return Err(BootChainError::UndecidedEntry { reason, candidates }.into());
+    }
+    let mut candidates = Vec::new();
+    for name in names {
+        let path: Vec<&str> = FOLDER.into_iter().chain([name.as_str()]).collect();
+        let content = Esp::new(source, partition).locate(&path)?;
+        // What is no PE, or says not what it is, is not in the menu.
+        let Ok(file) = PeFile::read(source, content) else {
+            continue;
+        };
+        let Some(os_release) = uki::find(file.sections(), ".osrel") else {
+            continue;
+        };
+        let content = file.section_content(os_release)?;
+        let text = source.read_head(&content, MAX_TEXT_SIZE)?;
+        let text = String::from_utf8_lossy(&text);
+        let text = text.split('\0').next().unwrap_or_default();
+        let field = |names: &[&str]| names.iter().find_map(|n| last_value(text, n, &['=']));
+        // `bootspec_pick_name_version_sort_key`.
+        if field(&["PRETTY_NAME", "IMAGE_ID", "NAME", "ID"]).is_none() {
+            continue;
+        }
+        let (id, tries) = split_counters(&name.to_lowercase());
+        candidates.push(Candidate {
+            sort_key: field(&["IMAGE_ID", "ID"]),
+            version: field(&["IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"])
+                .unwrap_or_default(),
+            name,
+            id,
+            tries,
+        });
+    }
+    Ok(candidates)
+}
+
+/// Takes boot counters off: `node+3-1.efi` is `node.efi` with 3 tries left and 1 done
+/// (`boot_entry_parse_tries`).
+fn split_counters(name: &str) -> (String, Option<(u32, u32)>) {
+    let counters = || {
+        let (id, counters) = name.strip_suffix(".efi")?.rsplit_once('+')?;
+        let (left, done) = counters.split_once('-').unwrap_or((counters, "0"));
+        let number = |text: &str| {
+            let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            let number = text.parse().ok().filter(|_| is_number);
+            number.filter(|number: &u32| i32::try_from(*number).is_ok())
+        };
+        Some((format!("{id}.efi"), (number(left)?, number(done)?)))
+    };
+    match counters() {
+        Some((id, tries)) => (id, Some(tries)),
+        None => (name.to_owned(), None),
+    }
+}
+
+/// The order of the menu: `boot_entry_compare`.
+fn compare(a: &Candidate, b: &Candidate) -> Ordering {
+    let is_bad = |c: &Candidate| c.tries.is_some_and(|(left, _)| left == 0);
+    let by_key = || match (&a.sort_key, &b.sort_key) {
+        (Some(one), Some(other)) => one
+            .encode_utf16()
+            .cmp(other.encode_utf16())
+            .then_with(|| version_order::compare(&b.version, &a.version)),
+        (one, other) => one.is_none().cmp(&other.is_none()),
+    };
+    let by_tries = || match (a.tries, b.tries) {
+        (Some(one), Some(other)) => {
+            let order = |(left, done)| (Reverse(left), done);
+            order(one).cmp(&order(other))
+        }
+        _ => Ordering::Equal,
+    };
+    is_bad(a)
+        .cmp(&is_bad(b))
+        .then_with(by_key)
+        .then_with(|| version_order::compare(&b.id, &a.id))
+        .then_with(by_tries)
+}
+
+/// Says whether `*` and `?` of the pattern can stand for what the text has there: `efi_fnmatch`.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first: Vec<char> = parts.next().unwrap_or_default().chars().collect();
+    let text: Vec<char> = text.chars().collect();
+    let is_at = |part: &[char], at: usize| {
+        let end = at.saturating_add(part.len());
+        let here = text.get(at..end);
+        here.is_some_and(|here| part.iter().zip(here).all(|(p, t)| *p == '?' || p == t))
+    };
+    if !is_at(&first, 0) {
+        return false;
+    }
+    let mut at = first.len();
+    let mut rest: Vec<Vec<char>> = parts.map(|part| part.chars().collect()).collect();
+    let Some(last) = rest.pop() else {
+        return at == text.len();
+    };
+    for part in rest {
+        let found = (at..=text.len()).find(|at| is_at(&part, *at));
+        let Some(found) = found else { return false };
+        at = found.saturating_add(part.len());
+    }
+    let end = text.len().checked_sub(last.len());
+    end.is_some_and(|end| end >= at && is_at(&last, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(name: &str, sort_key: Option<&str>, version: &str) -> Candidate {
+        let (id, tries) = split_counters(name);
+        Candidate {
+            name: name.to_owned(),
+            id,
+            tries,
+            sort_key: sort_key.map(str::to_owned),
+            version: version.to_owned(),
+        }
+    }
+
+    #[test]
+    fn menu_has_the_newest_first_and_what_failed_last() {
+        let mut candidates = [
+            candidate("a+0-3.efi", Some("a"), "9"),
+            candidate("old.efi", None, ""),
+            candidate("older.efi", None, ""),
+            candidate("z.efi", Some("b"), "7"),
+            candidate("node-1.9.efi", Some("b"), "1.9"),
+            candidate("node-1.10.efi", Some("b"), "1.10"),
+            candidate("node-1.10+2-1.efi", Some("b"), "1.10"),
+            candidate("node-1.10+3.efi", Some("b"), "1.10"),
+        ];
+        candidates.sort_by(compare);
+        let names = candidates.map(|c| c.name);
+        assert_eq!(
+            names,
+            [
+                "z.efi",
+                "node-1.10.efi",
+                "node-1.10+3.efi",
+                "node-1.10+2-1.efi",
+                "node-1.9.efi",
+                "older.efi",
+                "old.efi",
+                "a+0-3.efi",
+            ]
+        );
+    }
+
+    #[test]
+    fn counters_are_numbers_in_front_of_the_suffix() {
+        let split = |name: &str| split_counters(name);
+        assert_eq!(split("a+3.efi"), ("a.efi".to_owned(), Some((3, 0))));
+        assert_eq!(split("a+b+3-12.efi"), ("a+b.efi".to_owned(), Some((3, 12))));
+        for name in ["a.efi", "a+.efi", "a+3-.efi", "a+x.efi", "a+3.efi.efi"] {
+            assert_eq!(split(name), (name.to_owned(), None), "{name}");
+        }
+    }
+
+    #[test]
+    fn pattern_stands_for_names() {
+        for (pattern, text, expected) in [
+            ("node-*.efi", "node-1.efi", true),
+            ("node-*", "node-", true),
+            ("*", "", true),
+            ("node", "node.efi", false),
+            ("n?de.efi", "node.efi", true),
+            ("*a*b", "xxaxxbxb", true),
+            ("a*a", "a", false),
+            ("*.efi*", "node.conf", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
     }
 }
