@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use report::{Outcome, Report};
+use report::{Outcome, Report, printable};
 
 /// Looks at confidential VM images from outside: what they measure to, and whether that is what
 /// was published.
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     match run(arguments).and_then(print) {
         Ok(outcome) => outcome.into(),
         Err(error) => {
-            eprintln!("cvmctl: {error:#}");
+            eprintln!("cvmctl: {}", printable(&format!("{error:#}")));
             Outcome::Undecided.into()
         }
     }
@@ -56,7 +56,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Report> {
 fn print(report: Report) -> anyhow::Result<Outcome> {
     let mut stdout = std::io::stdout().lock();
     stdout
-        .write_all(report.text.as_bytes())
+        .write_all(printable(&report.text).as_bytes())
         .context("write to standard output")?;
     stdout.flush().context("write to standard output")?;
     Ok(report.outcome)

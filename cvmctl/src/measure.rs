@@ -17,7 +17,7 @@ use measurements::{Assumptions, Image, Prediction};
 pub(crate) use request::{AssumptionArguments, Bank, MeasureArguments};
 use request::{Request, Task};
 
-use crate::report::{Outcome, Report};
+use crate::report::{Outcome, Report, printable};
 use events::EventList;
 
 /// Measures the image and does with the result what was asked for.
@@ -25,7 +25,7 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<Report> {
     let mut image = open(&request.image, &request.assumptions)?;
     let mut prediction = predict(&mut image, &request.image)?;
     for note in &prediction.notes {
-        eprintln!("cvmctl: note: {note}");
+        eprintln!("cvmctl: note: {}", printable(note));
     }
     if !request.phases.is_empty()
         && let Some(register) = prediction.registers.remove(&pcr11::INDEX)

@@ -183,7 +183,7 @@ impl Boot {
         let mut notes = image.chain.notes.clone();
         notes.extend(self.sections.notes(&self.version));
         let version = &self.version;
-        notes.extend(match self.rules.proof {
+        notes.extend(match Proof::of(version) {
             Proof::Booted => None,
             Proof::Read => Some(format!(
                 "the rules for systemd-stub {version} are from its source, not proven against a boot"

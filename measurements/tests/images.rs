@@ -1,14 +1,18 @@
 //! The same UKI is found in every kind of image, and images that are ambiguous or damaged are
 //! refused with a reason.
 
-#![allow(clippy::unwrap_used, reason = "a panic in a test is a failing test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a panic in a test is a failing test"
+)]
 
 mod support;
 
 use std::io::Cursor;
 
 use measurements::image::{BootChainError, FatError, GptError, ImageError, VhdError};
-use measurements::{PeError, PeFileError};
+use measurements::{Assumptions, Digests, Image, PeError, PeFileError, predict};
 use support::{ESP_TYPE, FatType, OTHER_TYPE, disk, esp, fat, gpt, uki, uki_in as read, vhd};
 
 const PATH: &str = "EFI/BOOT/BOOTX64.EFI";
@@ -383,4 +387,196 @@ fn tables_for_two_block_sizes_are_refused() {
         matches!(error, ImageError::Gpt(GptError::SeveralTables)),
         "{error:?}"
     );
+}
+
+/// systemd-boot, as far as it matters here.
+fn loader(version: &str) -> Vec<u8> {
+    let marker = format!("#### LoaderInfo: systemd-boot {version} ####\0");
+    let sections = [
+        support::section(".text", [0xc3; 100]),
+        support::section(".sdmagic", marker),
+    ];
+    support::pe(&sections, &[], &[])
+}
+
+/// A UKI whose os-release is this.
+fn uki_of(os_release: &str) -> Vec<u8> {
+    let mut sections = support::uki_sections();
+    let is_os_release = |s: &&mut support::Section| s.name == ".osrel";
+    sections.iter_mut().find(is_os_release).unwrap().data = os_release.as_bytes().to_vec();
+    support::pe(&sections, &[], &[])
+}
+
+fn disk_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+    gpt(
+        512,
+        &[(ESP_TYPE, &fat(FatType::Fat12, 512, 1 << 20, files))],
+    )
+}
+
+fn refused_chain(files: &[(&str, &[u8])]) -> BootChainError {
+    match support::open(disk_of(files)) {
+        Err(ImageError::BootChain(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn loader_is_measured_before_the_uki_that_it_starts() {
+    let (loader, uki) = (loader("257.13"), uki());
+    let files = [(PATH, &loader[..]), ("EFI/Linux/node.efi", &uki)];
+    let mut image = support::open(disk_of(&files)).unwrap();
+    let paths: Vec<_> = image.loaded().iter().map(|l| l.path.clone()).collect();
+    assert_eq!(paths, [PATH, "EFI/Linux/node.efi"]);
+    assert_eq!(image.loaded()[0].program, "systemd-boot 257.13");
+
+    let through_loader = predict(&mut image).unwrap();
+    let direct = support::predict(uki.clone()).unwrap();
+    let (long, short) = (&through_loader.registers[&4], &direct.registers[&4]);
+    assert_eq!(long.events.len(), short.events.len() + 1);
+    assert_eq!(
+        long.events[2].subject,
+        "Authenticode digest of the boot loader"
+    );
+    assert_eq!(long.events[3..], short.events[2..]);
+    assert_eq!(through_loader.registers[&9], direct.registers[&9]);
+    assert_eq!(through_loader.registers[&11], direct.registers[&11]);
+    assert_eq!(through_loader.value(12), Some(Digests::ZERO));
+}
+
+#[test]
+fn old_loader_hands_on_the_command_line_and_that_shows() {
+    let (loader, uki) = (loader("254.26"), uki());
+    let files = [(PATH, &loader[..]), ("EFI/Linux/node.efi", &uki)];
+    let prediction = support::predict(disk_of(&files)).unwrap();
+    let events = &prediction.registers[&12].events;
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[0].digests, events[1].digests);
+    assert_eq!(
+        events[0].digests,
+        prediction.registers[&9].events[0].digests
+    );
+}
+
+#[test]
+fn newest_entry_is_started_unless_another_is_named() {
+    let loader = loader("257.13");
+    let old = uki_of("ID=node\nIMAGE_VERSION=1.9\n");
+    let new = uki_of("ID=node\nIMAGE_VERSION=1.10\n");
+    let stray = support::pe(&[support::section(".text", "x")], &[], &[]);
+    let files = [
+        (PATH, &loader[..]),
+        ("EFI/Linux/a.efi", &old),
+        ("EFI/Linux/b.efi", &new),
+        ("EFI/Linux/auto-z.efi", &new),
+        ("EFI/Linux/not-a-uki.efi", &stray),
+        ("EFI/Linux/nothing.efi", b"x"),
+    ];
+    assert_eq!(read(disk_of(&files)).unwrap(), new);
+    let prediction = support::predict(disk_of(&files)).unwrap();
+    assert_eq!(
+        prediction.notes,
+        ["systemd-boot starts b.efi by itself, of b.efi, a.efi"]
+    );
+    let configured = [
+        &files[..],
+        &[("loader/loader.conf", b"timeout 0\ndefault A*\n")],
+    ]
+    .concat();
+    assert_eq!(read(disk_of(&configured)).unwrap(), old);
+
+    let named = |entry: &str| {
+        let mut assumptions = Assumptions::default();
+        assumptions.entry = Some(entry.to_owned());
+        Image::open_assuming(Cursor::new(disk_of(&files)), assumptions)
+    };
+    assert_eq!(named("A.EFI").unwrap().loaded()[1].path, "EFI/Linux/a.efi");
+    let error = named("c.efi").unwrap_err();
+    let wanted = BootChainError::UnknownEntry {
+        wanted: "c.efi".to_owned(),
+        candidates: vec!["b.efi".to_owned(), "a.efi".to_owned()],
+    };
+    assert!(
+        matches!(&error, ImageError::BootChain(e) if *e == wanted),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn what_leaves_the_choice_open_is_refused() {
+    let (loader, uki) = (loader("257.13"), uki());
+    let files = [(PATH, &loader[..]), ("EFI/Linux/a.efi", &uki)];
+    let refused = |path, contents| refused_chain(&[&files[..], &[(path, contents)]].concat());
+    for (path, contents) in [
+        (
+            "loader/entries/other.conf",
+            &b"title x\nlinux /vmlinuz\n"[..],
+        ),
+        ("loader/loader.conf", b"default a@1\n"),
+        ("loader/loader.conf", b"preferred a.efi\n"),
+    ] {
+        let error = refused(path, contents);
+        let is_open = matches!(error, BootChainError::UndecidedEntry { .. });
+        assert!(is_open, "{path}: {error:?}");
+    }
+    for path in [
+        "EFI/systemd/drivers/evilx64.efi",
+        "EFI/Linux/a.efi.extra.d/x.addon.efi",
+        "loader/addons/x.addon.efi",
+    ] {
+        let error = refused(path, b"x");
+        assert!(
+            matches!(error, BootChainError::Sidecar { .. }),
+            "{path}: {error:?}"
+        );
+    }
+    assert_eq!(refused_chain(&files[..1]), BootChainError::NoEntry);
+    let grub = support::pe(&[support::section(".text", "GRUB")], &[], &[]);
+    let error = refused_chain(&[(PATH, &grub)]);
+    assert!(
+        matches!(error, BootChainError::UnknownProgram { .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn entry_is_not_for_an_image_without_loader() {
+    let mut assumptions = Assumptions::default();
+    assumptions.entry = Some("a.efi".to_owned());
+    let error = Image::open_assuming(Cursor::new(disk(&uki())), assumptions).unwrap_err();
+    let is_meant = matches!(
+        error,
+        ImageError::BootChain(BootChainError::NoLoader { .. })
+    );
+    assert!(is_meant, "{error:?}");
+}
+
+#[test]
+fn partitions_and_sections_can_be_read() {
+    use std::io::Read;
+    let mut image = support::open(vhd(disk(&uki()))).unwrap();
+    let partitions = image.partitions().to_vec();
+    assert_eq!(partitions.len(), 2);
+    assert_eq!(
+        partitions[1].type_id.to_string(),
+        "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
+    );
+    let mut root = Vec::new();
+    image
+        .partition_reader(&partitions[0])
+        .read_to_end(&mut root)
+        .unwrap();
+    assert_eq!(root[..5000], [0xaa; 5000]);
+    let sections = image.sections();
+    let initrd = sections.iter().find(|s| s.name == ".initrd").unwrap();
+    let mut bytes = Vec::new();
+    image
+        .section_reader(initrd)
+        .read_to_end(&mut bytes)
+        .unwrap();
+    assert_eq!(bytes, [0x1f; 1235]);
+    assert_eq!(image.section_digests(initrd).unwrap(), Digests::of(&bytes));
+    assert_eq!(image.read_section(".initrd", 2000).unwrap(), bytes);
+    assert!(image.read_section(".initrd", 1234).is_err());
+    assert!(image.read_section(".splash", 2000).is_err());
 }

@@ -96,7 +96,10 @@ pub(super) fn choose<R: Read + Seek>(
     let pattern = setting("default").map(|pattern| pattern.to_lowercase());
     // What was booted last is in an EFI variable, which a new machine does not have.
     let pattern = pattern.filter(|pattern| pattern != "@saved");
-    if pattern.as_ref().is_some_and(|p| p.contains(['@', '[', '\\'])) {
+    if pattern
+        .as_ref()
+        .is_some_and(|p| p.contains(['@', '[', '\\']))
+    {
         return Err(undecided("the pattern of loader.conf's \"default\" is not simple").into());
     }
     let by_pattern = pattern.and_then(|p| candidates.iter().find(|c| matches(&p, &c.id)));

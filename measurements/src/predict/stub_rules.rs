@@ -13,8 +13,6 @@ use crate::stub_version::StubVersionError;
 pub(crate) struct StubRules {
     /// The first and the last version that they are for.
     pub(crate) versions: (u32, u32),
-    /// How it is known that they are right.
-    pub(crate) proof: Proof,
     /// How the kernel is started.
     pub(crate) kernel: KernelStart,
     /// Which section counts if several match a name.
@@ -130,7 +128,6 @@ const INITRD_FROM_257: InitrdRules = InitrdRules {
 
 const V250: StubRules = StubRules {
     versions: (250, 251),
-    proof: Proof::Inferred,
     kernel: KernelStart::Handover,
     lookup: Lookup::LastByPrefix,
     measured: &[],
@@ -142,7 +139,6 @@ const V250: StubRules = StubRules {
 };
 const V252: StubRules = StubRules {
     versions: (252, 253),
-    proof: Proof::Read,
     kernel: KernelStart::Firmware,
     measured: TO_253,
     ..V250
@@ -159,7 +155,6 @@ const V255: StubRules = StubRules {
 };
 const V256: StubRules = StubRules {
     versions: (256, 256),
-    proof: Proof::Inferred,
     lookup: Lookup::Unknown,
     measured: FROM_256,
     initrd: INITRD_256,
@@ -167,7 +162,6 @@ const V256: StubRules = StubRules {
 };
 const V257: StubRules = StubRules {
     versions: (257, 257),
-    proof: Proof::Booted,
     lookup: Lookup::FirstExact,
     measured: FROM_257,
     initrd: INITRD_FROM_257,
@@ -177,7 +171,6 @@ const V257: StubRules = StubRules {
 };
 const V258: StubRules = StubRules {
     versions: (258, 260),
-    proof: Proof::Read,
     kernel: KernelStart::Stub,
     keeps_load_options: true,
     ..V257
@@ -191,6 +184,13 @@ const V261: StubRules = StubRules {
     adds_console: true,
     ..V258
 };
+
+/// Versions of which predictions were found equal to the registers of a TPM: `docs/stub-versions.md`
+/// says which boots.
+const BOOTED: [u32; 7] = [252, 254, 255, 257, 259, 261, 262];
+
+/// Versions whose source was read.
+const READ: [u32; 1] = [258];
 
 const ALL: [StubRules; 8] = [V250, V252, V254, V255, V256, V257, V258, V261];
 
@@ -212,6 +212,20 @@ impl StubRules {
         rules.ok_or_else(|| StubVersionError::Unknown {
             actual: version.clone(),
         })
+    }
+}
+
+impl Proof {
+    /// How it is known what a version of which there are rules does.
+    pub(crate) fn of(version: &StubVersion) -> Self {
+        let major = version.major();
+        if BOOTED.contains(&major) {
+            Self::Booted
+        } else if READ.contains(&major) {
+            Self::Read
+        } else {
+            Self::Inferred
+        }
     }
 }
 

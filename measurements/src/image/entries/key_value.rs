@@ -30,7 +30,10 @@ mod tests {
     fn last_line_counts_and_quotes_are_taken_off() {
         let text = "# ID=no\nID=debian\n VERSION_ID=\"13\"\nID='other'\nEMPTY=\n";
         assert_eq!(last_value(text, "ID", &['=']).as_deref(), Some("other"));
-        assert_eq!(last_value(text, "VERSION_ID", &['=']).as_deref(), Some("13"));
+        assert_eq!(
+            last_value(text, "VERSION_ID", &['=']).as_deref(),
+            Some("13")
+        );
         assert_eq!(last_value(text, "EMPTY", &['=']), None);
         let conf = "timeout 3\ndefault \t node-*.efi\n";
         let value = last_value(conf, "default", &[' ', '\t']);

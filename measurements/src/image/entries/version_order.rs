@@ -89,8 +89,18 @@ mod tests {
     fn order_is_that_of_the_specification() {
         // UAPI.10, "Examples", oldest first.
         let ordered = [
-            "122.1", "123~rc1-1", "123", "123-a", "123-a.1", "123-1", "123-1.1", "123^post1",
-            "123.a-1", "123.1-1", "123a-1", "124-1",
+            "122.1",
+            "123~rc1-1",
+            "123",
+            "123-a",
+            "123-a.1",
+            "123-1",
+            "123-1.1",
+            "123^post1",
+            "123.a-1",
+            "123.1-1",
+            "123a-1",
+            "124-1",
         ];
         for (i, a) in ordered.iter().enumerate() {
             for (j, b) in ordered.iter().enumerate() {
