@@ -2,7 +2,8 @@
 //!
 //! The form is the one that existing hubs and proxies exchange: an object, or a list of objects,
 //! `{"measurement_id", "attestation_type", "measurements": {index: {"expected": hex}}}`, also with
-//! `"expected_any": [hex, …]` or a bare hex string in place of `{"expected": …}`. Fields that are
+//! `"expected_any": [hex, …]` or a bare hex string in place of `{"expected": …}`; older files are
+//! objects `{measurement_id: {index: …}}`. Registers may be named (`pcr4`, `rtmr1`). Fields that are
 //! not known are passed over; what is known is taken strictly, and no list is ever read as
 //! "anything goes". What a list proves depends on where it comes from: it must be trusted.
 //!

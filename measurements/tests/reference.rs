@@ -88,6 +88,41 @@ fn every_form_of_a_value_is_read() {
 }
 
 #[test]
+fn older_form_is_read_with_the_same_strictness() {
+    let text = format!(r#"{{"node-1":{{"4":{{"expected":"{A}"}}}},"node-2":{{"pcr11":"{B}"}}}}"#);
+    let entries = ReferenceValues::parse(&text).unwrap();
+    let ids: Vec<_> = entries.iter().map(|e| e.measurement_id.as_str()).collect();
+    assert_eq!(ids, ["node-1", "node-2"]);
+    assert!(
+        entries
+            .iter()
+            .all(|e| e.attestation_type == AttestationType::AzureTdx)
+    );
+    assert_eq!(entries[1].registers[&11][0].to_string(), B);
+    for (text, expected) in [
+        (
+            r#"{"node-1":{}}"#.to_owned(),
+            r#"."node-1": expected at least one register"#,
+        ),
+        (
+            r#"{"node-1":[]}"#.to_owned(),
+            r#"."node-1": expected an object"#,
+        ),
+        (
+            format!(r#"{{"node-1":{{"4":"{A}"}},"node-1":{{"4":"{A}"}}}}"#),
+            r#"."node-1": the key is there twice"#,
+        ),
+        (
+            format!(r#"{{"node-1":{{"rtmr1":"{A}"}}}}"#),
+            "azure-tdx has no register",
+        ),
+    ] {
+        let error = ReferenceValues::parse(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn what_is_refused_is_named_with_its_place() {
     let message = |result: Result<Vec<ReferenceValues>, ReferenceError>| {
         let error = result.unwrap_err();

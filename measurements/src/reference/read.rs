@@ -11,7 +11,8 @@ use super::{AttestationType, ReferenceError, ReferenceValues, RegisterValue};
 const MAX_SIZE: usize = 16 << 20;
 
 impl ReferenceValues {
-    /// Parses one object or a list of objects.
+    /// Parses one object, a list of objects, or the older form of an object
+    /// `{measurement_id: {index: …}}`, whose values are those of Azure's TDX machines.
     ///
     /// # Errors
     ///
@@ -35,6 +36,10 @@ impl ReferenceValues {
                 .enumerate()
                 .map(|(index, entry)| parse_entry(entry, &item_place("", index)))
                 .collect(),
+            Json::Object(fields) if is_legacy(&fields) => fields
+                .iter()
+                .map(|(id, registers)| parse_legacy(id, registers))
+                .collect(),
             entry @ Json::Object(_) => Ok(vec![parse_entry(&entry, "")?]),
             other => Err(unexpected(
                 "the document",
@@ -43,6 +48,26 @@ impl ReferenceValues {
             )),
         }
     }
+}
+
+/// An object that has none of an entry's fields names its entries by its keys.
+fn is_legacy(fields: &[(String, Json)]) -> bool {
+    let known = ["measurement_id", "attestation_type", "measurements"];
+    let is_known = |(name, _): &(String, Json)| known.contains(&name.as_str());
+    !fields.is_empty() && !fields.iter().any(is_known)
+}
+
+fn parse_legacy(id: &str, registers: &Json) -> Result<ReferenceValues, ReferenceError> {
+    let place = key("", id);
+    let attestation_type = AttestationType::AzureTdx;
+    let Json::Object(fields) = registers else {
+        return Err(unexpected(&place, "an object", Some(registers)));
+    };
+    Ok(ReferenceValues {
+        measurement_id: id.to_owned(),
+        attestation_type,
+        registers: parse_registers(fields, attestation_type, &place)?,
+    })
 }
 
 fn parse_entry(entry: &Json, place: &str) -> Result<ReferenceValues, ReferenceError> {
