@@ -2,7 +2,7 @@
 #
 #   MIRROR=URL     Debian mirror (default: the host's own)      SNAPSHOT=URL   dated snapshot archive
 #   CVM_CACHE=DIR  the cache (default: ~/.cache/cvm-image)      SIGNING_KEY=F  signs SHA256SUMS
-#   OUTPUT=DIR     where files go (default: build)
+#   OUTPUT=DIR     where files go (default: build)          FUZZ_SECONDS=N for each fuzz target (default: 30)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -18,7 +18,7 @@ INSIDE := $(HERMETIC) enter --
 # Images share a stage, and outputs a checksum file.
 .NOTPARALLEL:
 .PHONY: help setup lock tools image-base image-buildernet measurements measurements-base \
-	measurements-buildernet publish-measurements run test check bench reproduce \
+	measurements-buildernet publish-measurements run test check fuzz lock-fuzz bench reproduce \
 	pool-export pool-import clean clean-cache
 
 help: ## This list
@@ -60,6 +60,13 @@ test: image-buildernet ## All tests: unit and integration, then the image booted
 
 check: setup ## What CI holds every commit to, without booting: format, lints, tests, docs, licences, units
 	@scripts/check all
+
+fuzz: setup ## Fuzz all parsers, or TARGET; INPUT=FILE runs it on one input, MINIMISE=1 makes that smaller
+	@python3 scripts/fuzz --seconds "$(or $(FUZZ_SECONDS),30)" $(if $(MINIMISE),--minimise) $(TARGET) $(INPUT)
+
+lock-fuzz: setup ## Bring fuzz/Cargo.lock to the versions that Cargo.lock has
+	@cp Cargo.lock fuzz/Cargo.lock
+	@$(HERMETIC) cargo --net host -- update --workspace --manifest-path fuzz/Cargo.toml
 
 bench: image-buildernet ## Measure times, sizes and memory into build/bench
 	@scripts/bench "$(OUTPUT)"

@@ -77,7 +77,7 @@ def cargo(arguments: argparse.Namespace) -> None:
     if arguments.net == "host":
         environment |= {"CARGO_HOME": f"{place}/cargo", "CARGO_HTTP_CAINFO": enter.CA_BUNDLE}
     else:
-        vendor = crates.vendor(crates.fetch_all(ROOT / "Cargo.lock", place, tools), place)
+        vendor = crates.vendor(crates.fetch_all(ROOT, place, tools), place)
         environment |= {"CARGO_HOME": str(crates.offline_home(vendor))}
         if arguments.command[0] != "deny":
             inner.insert(1, "--frozen")
@@ -104,8 +104,8 @@ def pool_export(arguments: argparse.Namespace) -> None:
     locked, place = lockfile.read(LOCK), cache()
     tools = tree.ensure(locked, place)
     fetch.fetch(locked, locked.packages, place)
-    crates.fetch_all(ROOT / "Cargo.lock", place, tools)
-    pool.export(build.used(place, locked, ROOT / "Cargo.lock"), Path(arguments.archive))
+    crates.fetch_all(ROOT, place, tools)
+    pool.export(build.used(place, locked, ROOT), Path(arguments.archive))
 
 
 def pool_import(arguments: argparse.Namespace) -> None:

@@ -63,7 +63,7 @@ def image(name: str, root: Path, cache: Path, out: Path, fresh: bool = False, cl
 def _make(name: str, root: Path, cache: Path, lock: lockfile.Lock, work: Path, clock: str) -> Path:
     tools = tree.ensure(lock, cache)
     packages = repo.ensure(lock, cache)
-    vendor = crates.vendor(crates.fetch_all(root / "Cargo.lock", cache, tools), cache)
+    vendor = crates.vendor(crates.fetch_all(root, cache, tools, [crates.WORKSPACE]), cache)
     return _mkosi(name, root, tools, packages, vendor, work, clock)
 
 
@@ -248,7 +248,7 @@ def _setting(root: Path, key: str) -> str:
     return found[1]
 
 
-def used(cache: Path, lock: lockfile.Lock, cargo_lock: Path) -> list[Path]:
+def used(cache: Path, lock: lockfile.Lock, root: Path) -> list[Path]:
     """Every cached file that this commit's locks name: packages and crates."""
-    digests = [p.sha256 for p in lock.packages] + list(crates.locked(cargo_lock).values())
+    digests = [p.sha256 for p in lock.packages] + list(crates.locked(root).values())
     return [fetch.blob(cache, digest) for digest in digests]

@@ -1,7 +1,7 @@
-"""Brings every crate of Cargo.lock, by checksum, into the cache, and lays it out for cargo.
+"""Brings every crate of our Cargo.lock files, by checksum, into the cache, and lays it out for cargo.
 
 The registry is asked by the locked cargo itself (which knows it); what comes is checked against
-Cargo.lock before it is kept. Cargo then builds offline from the laid-out directory and checks each
+the lock before it is kept. Cargo then builds offline from the laid-out directory and checks each
 file once more.
 
 I/O: cache; network only while a crate is missing.
@@ -18,6 +18,7 @@ import shutil
 import tarfile
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import enter
@@ -28,11 +29,26 @@ from progress import Step, run_logged
 REGISTRY = "registry+https://github.com/rust-lang/crates.io-index"
 
 
-def locked(cargo_lock: Path) -> dict[str, str]:
-    """`name-version` to SHA-256 of every registry crate.
+# The workspace, which is all that images are built from, and the fuzz targets beside it.
+WORKSPACE = "Cargo.lock"
+FUZZ = "fuzz/Cargo.lock"
+LOCKS = (WORKSPACE, FUZZ)
 
-    Raises Failure for a crate that is not from the registry or has no checksum.
+
+def locked(root: Path, locks: Sequence[str] = LOCKS) -> dict[str, str]:
+    """`name-version` to SHA-256 of every registry crate that `locks` below `root` name.
+
+    Raises Failure for a crate that is not from the registry, has no checksum, or has two.
     """
+    found: dict[str, str] = {}
+    for lock in locks:
+        for label, digest in _locked(root / lock).items():
+            if found.setdefault(label, digest) != digest:
+                raise Failure(f"{root / lock}: {label} has checksum {digest}, another lock has {found[label]}")
+    return found
+
+
+def _locked(cargo_lock: Path) -> dict[str, str]:
     found = {}
     try:
         document = tomllib.loads(cargo_lock.read_text())
@@ -48,43 +64,51 @@ def locked(cargo_lock: Path) -> dict[str, str]:
     return found
 
 
-def fetch_all(cargo_lock: Path, cache: Path, tools: Path) -> dict[str, str]:
+def fetch_all(root: Path, cache: Path, tools: Path, locks: Sequence[str] = LOCKS) -> dict[str, str]:
     """Makes sure that the cache holds every locked crate, intact; returns them as `locked` does."""
-    crates = locked(cargo_lock)
+    crates = locked(root, locks)
     missing = {label for label, digest in crates.items() if not fetch.is_intact(fetch.blob(cache, digest), digest)}
     if not missing:
         return crates
     with Step(f"fetch {len(missing)} crates") as step, tempfile.TemporaryDirectory(dir=cache) as scratch:
         log = cache / "logs/cargo-fetch.log"
-        source = _manifests(cargo_lock.parent, Path(scratch))
-        command = enter.command(
-            tools,
-            ["cargo", "fetch", "--locked", "--manifest-path", f"{source}/Cargo.toml"],
-            binds=[Path(scratch)],
-            network=True,
-            environment={"CARGO_HOME": f"{scratch}/cargo", "CARGO_HTTP_CAINFO": enter.CA_BUNDLE},
-        )
-        run_logged(step, command, log, "check the network; `make pool-import POOL=FILE` brings the crates of a release")
-        for file in Path(scratch).glob("cargo/registry/cache/*/*.crate"):
-            label = file.name.removesuffix(".crate")
-            if label in missing:
-                try:
-                    fetch.store(cache, crates[label], file.read_bytes())
-                except ValueError as error:
-                    raise Failure(f"crate {label}: {error}, Cargo.lock has {crates[label]}") from error
-                missing.discard(label)
+        source = _manifests(root, Path(scratch), locks)
+        for lock in locks:
+            # Each lock is asked only for what it alone has: a stale one is in the way of its own use only.
+            if missing.isdisjoint(locked(root, [lock])):
+                continue
+            command = enter.command(
+                tools,
+                ["cargo", "fetch", "--locked", "--manifest-path", str((source / lock).with_suffix(".toml"))],
+                binds=[Path(scratch)],
+                network=True,
+                environment={"CARGO_HOME": f"{scratch}/cargo", "CARGO_HTTP_CAINFO": enter.CA_BUNDLE},
+            )
+            advice = "check the network; `make pool-import POOL=FILE` brings the crates of a release"
+            if lock == FUZZ:
+                advice += "\n        if the lock needs an update: `make lock-fuzz`"
+            run_logged(step, command, log, advice)
+            for file in Path(scratch).glob("cargo/registry/cache/*/*.crate"):
+                label = file.name.removesuffix(".crate")
+                if label in missing:
+                    try:
+                        fetch.store(cache, crates[label], file.read_bytes())
+                    except ValueError as error:
+                        raise Failure(f"crate {label}: {error}, {lock} has {crates[label]}") from error
+                    missing.discard(label)
         if missing:
             raise Failure(f"the registry did not give: {', '.join(sorted(missing))}", log=log)
     return crates
 
 
-def _manifests(root: Path, scratch: Path) -> Path:
-    """Just enough of the workspace for `cargo fetch`: manifests, and empty targets."""
+def _manifests(root: Path, scratch: Path, locks: Sequence[str]) -> Path:
+    """Just enough of the packages for `cargo fetch`: manifests, and empty targets."""
     source = scratch / "source"
     source.mkdir()
-    shutil.copyfile(root / "Cargo.lock", source / "Cargo.lock")
     shutil.copyfile(root / "Cargo.toml", source / "Cargo.toml")
-    for member in tomllib.loads((root / "Cargo.toml").read_text())["workspace"]["members"]:
+    members = tomllib.loads((root / "Cargo.toml").read_text())["workspace"]["members"]
+    beside = [str(Path(lock).parent) for lock in locks if lock != WORKSPACE]
+    for member in [*members, *beside]:
         (source / member / "src").mkdir(parents=True)
         shutil.copyfile(root / member / "Cargo.toml", source / member / "Cargo.toml")
         for name in ("lib.rs", "main.rs"):
@@ -93,6 +117,8 @@ def _manifests(root: Path, scratch: Path) -> Path:
         for declared in ("tests", "benches", "examples"):
             if (root / member / declared).is_dir():
                 shutil.copytree(root / member / declared, source / member / declared)
+    for lock in locks:
+        shutil.copyfile(root / lock, source / lock)
     return source
 
 

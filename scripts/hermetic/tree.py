@@ -27,7 +27,9 @@ from progress import Step
 MERGED = ("bin", "sbin", "lib", "lib64")
 EMPTY = ("dev", "proc", "sys", "run", "tmp", "root", "var/tmp", "var/lib/dpkg", "etc/ssl/certs", "build")
 # Links that update-alternatives would make.
-ALTERNATIVES = {"usr/bin/awk": "mawk", "usr/bin/cc": "gcc", "usr/bin/which": "which.debianutils"}
+ALTERNATIVES = {
+    "usr/bin/awk": "mawk", "usr/bin/c++": "g++", "usr/bin/cc": "gcc", "usr/bin/which": "which.debianutils",
+}  # fmt: skip
 PASSWD = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 # tss: swtpm's configuration names it.
 GROUP = "root:x:0:\ntty:x:5:\nkvm:x:105:\ntss:x:106:\nnogroup:x:65534:\n"
