@@ -70,13 +70,14 @@ pub enum ImageError {
 
 /// What an image does not say about the boot, so that its user has to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Assumptions {
     /// The file name in `EFI/Linux` of the UKI that systemd-boot is told to start; `None` for the
     /// one that it takes by itself.
     pub entry: Option<String>,
     /// Which profile of a UKI that has several is started. The stub takes 0 by itself.
     pub profile: u32,
+    /// Whether Secure Boot is on. The stub then keeps the firmware from measuring the kernel.
+    pub secure_boot: bool,
     /// The systemd-stub whose rules apply, for UKIs that do not say, or say a version that is not
     /// known here; what the UKI says is then not looked at.
     pub stub_version: Option<StubVersion>,

@@ -21,6 +21,7 @@ use std::fmt;
 pub use compare::{RegisterMatch, Verdict};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::tdx::TdxPrediction;
 use crate::{DigestParseError, Prediction, Sha256Digest, Sha384Digest};
 
 /// What one image is published to measure to on one kind of machine.
@@ -138,6 +139,28 @@ impl ReferenceValues {
             registers: registers
                 .map(|(index, register)| (*index, value(register.value.sha256)))
                 .collect(),
+        }
+    }
+
+    /// Makes the reference values of an image in a TDX guest without a vTPM out of what it is
+    /// predicted to measure to.
+    ///
+    /// [`ReferenceValues::registers`] is empty if nothing is known; such values are for nobody.
+    pub fn from_tdx_prediction(
+        measurement_id: impl Into<String>,
+        attestation_type: AttestationType,
+        prediction: &TdxPrediction,
+    ) -> Self {
+        let value = |value| vec![RegisterValue::Sha384(value)];
+        let mrtd = prediction.mrtd.map(|mrtd| (0, value(mrtd)));
+        // Index 0 is MRTD, so that an RTMR comes one later.
+        let rtmrs = prediction.registers.iter();
+        let rtmrs =
+            rtmrs.map(|(number, rtmr)| (number.saturating_add(1), value(rtmr.value.sha384)));
+        Self {
+            measurement_id: measurement_id.into(),
+            attestation_type,
+            registers: mrtd.into_iter().chain(rtmrs).collect(),
         }
     }
 

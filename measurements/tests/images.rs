@@ -456,6 +456,34 @@ fn old_loader_hands_on_the_command_line_and_that_shows() {
         events[0].digests,
         prediction.registers[&9].events[0].digests
     );
+
+    let assumptions = Assumptions {
+        secure_boot: true,
+        ..Assumptions::default()
+    };
+    let mut image = Image::open_assuming(Cursor::new(disk_of(&files)), assumptions).unwrap();
+    let under_secure_boot = predict(&mut image).unwrap();
+    assert_eq!(under_secure_boot.registers[&12].events, events[..1]);
+}
+
+#[test]
+fn profile_that_the_loader_starts_is_measured_twice() {
+    let mut sections = support::uki_sections();
+    sections.push(support::section(".profile", "ID=a"));
+    sections.push(support::section(".profile", "ID=b"));
+    let (loader, uki) = (loader("257.13"), support::pe(&sections, &[], &[]));
+    let files = [(PATH, &loader[..]), ("EFI/Linux/node.efi", &uki)];
+    let assumptions = Assumptions {
+        profile: 1,
+        ..Assumptions::default()
+    };
+    let mut image = Image::open_assuming(Cursor::new(disk_of(&files)), assumptions).unwrap();
+    let prediction = predict(&mut image).unwrap();
+    let events = &prediction.registers[&12].events;
+    let text: Vec<_> = events.iter().map(ToString::to_string).collect();
+    assert_eq!(text, ["load options from systemd-boot: @1", "profile: 1"]);
+    // "@1" and a NUL in UTF-16.
+    assert_eq!(events[0].digests, Digests::of(b"@\x001\0\0\0"));
 }
 
 #[test]
@@ -486,8 +514,10 @@ fn newest_entry_is_started_unless_another_is_named() {
     assert_eq!(read(disk_of(&configured)).unwrap(), old);
 
     let named = |entry: &str| {
-        let mut assumptions = Assumptions::default();
-        assumptions.entry = Some(entry.to_owned());
+        let assumptions = Assumptions {
+            entry: Some(entry.to_owned()),
+            ..Assumptions::default()
+        };
         Image::open_assuming(Cursor::new(disk_of(&files)), assumptions)
     };
     assert_eq!(named("A.EFI").unwrap().loaded()[1].path, "EFI/Linux/a.efi");
@@ -541,8 +571,10 @@ fn what_leaves_the_choice_open_is_refused() {
 
 #[test]
 fn entry_is_not_for_an_image_without_loader() {
-    let mut assumptions = Assumptions::default();
-    assumptions.entry = Some("a.efi".to_owned());
+    let assumptions = Assumptions {
+        entry: Some("a.efi".to_owned()),
+        ..Assumptions::default()
+    };
     let error = Image::open_assuming(Cursor::new(disk(&uki())), assumptions).unwrap_err();
     let is_meant = matches!(
         error,

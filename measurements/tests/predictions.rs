@@ -370,8 +370,10 @@ fn profile_adds_to_the_base_and_replaces() {
         section(".splash", "picture"),
     ]);
     let predict_profile = |profile| {
-        let mut assumptions = Assumptions::default();
-        assumptions.profile = profile;
+        let assumptions = Assumptions {
+            profile,
+            ..Assumptions::default()
+        };
         let image = Cursor::new(pe(&sections, &[], &[]));
         measurements::predict(&mut Image::open_assuming(image, assumptions).unwrap())
     };
@@ -400,6 +402,22 @@ fn profile_adds_to_the_base_and_replaces() {
             count: 2
         }
     ));
+}
+
+#[test]
+fn kernel_is_not_measured_by_the_firmware_under_secure_boot() {
+    let predict = |secure_boot| {
+        let assumptions = Assumptions {
+            secure_boot,
+            ..Assumptions::default()
+        };
+        let image = Cursor::new(support::uki());
+        measurements::predict(&mut Image::open_assuming(image, assumptions).unwrap()).unwrap()
+    };
+    let (off, on) = (predict(false), predict(true));
+    assert_eq!(on.registers[&4].events, off.registers[&4].events[..3]);
+    assert_eq!(on.registers[&9], off.registers[&9]);
+    assert_eq!(on.registers[&11], off.registers[&11]);
 }
 
 #[test]

@@ -2,16 +2,21 @@
 //!
 //! I/O: reads the files to compare with.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use measurements::reference::{ReferenceValues, RegisterMatch, RegisterValue, Verdict};
-use measurements::{Prediction, explain};
+use measurements::Register;
+use measurements::explain::{self, Difference};
+use measurements::reference::{
+    AttestationType, ReferenceValues, RegisterMatch, RegisterValue, Verdict,
+};
 
 use super::Bank;
 use super::events::{EventList, event_lines};
+use super::predicted::{Name, Predicted};
 use super::request::{CompareWith, Request};
 use crate::report::{Outcome, Report};
 
@@ -19,7 +24,7 @@ use crate::report::{Outcome, Report};
 pub(super) fn run(
     files: &CompareWith,
     request: &Request,
-    prediction: &Prediction,
+    prediction: &Predicted,
 ) -> anyhow::Result<Report> {
     let mut text = String::new();
     let mut outcomes = Vec::new();
@@ -46,7 +51,7 @@ fn with_values(
     path: &Path,
     id: Option<&str>,
     request: &Request,
-    prediction: &Prediction,
+    prediction: &Predicted,
 ) -> anyhow::Result<Report> {
     let file = path.display();
     let published = ReferenceValues::parse(&read(path)?)
@@ -56,7 +61,7 @@ fn with_values(
         .iter()
         .filter(|entry| entry.attestation_type == kind)
         .filter(|entry| id.is_none_or(|id| entry.measurement_id == id))
-        .map(|entry| (entry, entry.compare(prediction)))
+        .map(|entry| (entry, prediction.compare(entry)))
         .collect();
     let Some((entry, matches)) = candidates.iter().max_by_key(|(_, matches)| rank(matches)) else {
         let wanted = id.map(|id| format!(" named {id}")).unwrap_or_default();
@@ -64,7 +69,10 @@ fn with_values(
     };
 
     let outcome = outcome(matches);
-    let mut text: String = matches.iter().map(|m| line(m, prediction)).collect();
+    let lines = matches
+        .iter()
+        .map(|m| line(m, entry.attestation_type, prediction));
+    let mut text: String = lines.collect();
     let name = &entry.measurement_id;
     // Writing to a string cannot fail.
     let _ = match (outcome, candidates.len()) {
@@ -77,21 +85,21 @@ fn with_values(
             )
         }
         (Outcome::Undecided, _) => {
-            let reason = reason(matches);
+            let reason = reason(matches, kind);
             writeln!(text, "could not tell: {file} ({name}) {reason}")
         }
     };
     Ok(Report { text, outcome })
 }
 
-fn with_events(path: &Path, prediction: &Prediction) -> anyhow::Result<Report> {
+fn with_events(path: &Path, prediction: &Predicted) -> anyhow::Result<Report> {
     let file = path.display();
     let list =
         EventList::parse(&read(path)?).with_context(|| format!("read the events in {file}"))?;
-    let differences = explain::differences(&list.prediction(), prediction);
+    let differences = event_differences(&list, prediction);
     let mut text: String = differences
         .iter()
-        .map(|(index, difference)| format!("PCR {index}: {difference}\n"))
+        .map(|(name, difference)| format!("{name}: {difference}\n"))
         .collect();
     let name = &list.measurement_id;
     let outcome = if differences.is_empty() {
@@ -105,6 +113,27 @@ fn with_events(path: &Path, prediction: &Prediction) -> anyhow::Result<Report> {
         many => writeln!(text, "{many} events different from {file} ({name})"),
     };
     Ok(Report { text, outcome })
+}
+
+/// Compares the events of every register that either side has.
+fn event_differences(list: &EventList, predicted: &Predicted) -> Vec<(Name, Difference)> {
+    let actual = predicted.registers();
+    let names: BTreeSet<Name> = list
+        .registers
+        .keys()
+        .chain(actual.keys())
+        .copied()
+        .collect();
+    let events = |register: Option<&Register>| register.map(|r| r.events.clone());
+    let of = |name| {
+        let expected = events(list.registers.get(&name)).unwrap_or_default();
+        let actual = events(actual.get(&name).copied()).unwrap_or_default();
+        explain::event_differences(&expected, &actual)
+    };
+    names
+        .into_iter()
+        .flat_map(|name| of(name).into_iter().map(move |d| (name, d)))
+        .collect()
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -133,11 +162,15 @@ fn outcome(matches: &[RegisterMatch]) -> Outcome {
 }
 
 /// Why the comparison is undecided.
-fn reason(matches: &[RegisterMatch]) -> String {
+fn reason(matches: &[RegisterMatch], kind: AttestationType) -> String {
     let unpublished: Vec<String> = matches
         .iter()
         .filter(|m| m.verdict() == Verdict::NotPublished)
-        .map(|m| format!("PCR {}", m.register))
+        .map(|m| {
+            Name::published(kind, m.register)
+                .to_string()
+                .replace("  ", " ")
+        })
         .collect();
     if unpublished.is_empty() {
         "has registers that depend on more than the image".to_owned()
@@ -149,8 +182,8 @@ fn reason(matches: &[RegisterMatch]) -> String {
     }
 }
 
-fn line(register: &RegisterMatch, prediction: &Prediction) -> String {
-    let index = register.register;
+fn line(register: &RegisterMatch, kind: AttestationType, predicted: &Predicted) -> String {
+    let name = Name::published(kind, register.register);
     let actual = register
         .actual
         .map(|value| value.to_string())
@@ -164,23 +197,25 @@ fn line(register: &RegisterMatch, prediction: &Prediction) -> String {
         values.join(" or ")
     };
     match register.verdict() {
-        Verdict::Equal => format!("PCR {index:2}  {actual}\n"),
-        Verdict::NotPublished => format!("PCR {index:2}  {actual} (not published)\n"),
+        Verdict::Equal => format!("{name:#}  {actual}\n"),
+        Verdict::NotPublished => format!("{name:#}  {actual} (not published)\n"),
         Verdict::NotPredicted => {
             format!(
-                "PCR {index:2}  published as {}, depends on more than the image\n",
+                "{name:#}  published as {}, depends on more than the image\n",
                 expected()
             )
         }
         Verdict::Different => {
-            let events = prediction
-                .registers
-                .get(&index)
-                .map(|register| event_lines(register, Bank::Sha256))
-                .unwrap_or_default();
+            let events = predicted.registers().get(&name).copied();
+            let bank = match name {
+                Name::Pcr(_) => Bank::Sha256,
+                Name::Mrtd | Name::Rtmr(_) => Bank::Sha384,
+            };
+            let events = events.map(|register| event_lines(register, bank));
+            let events = events.unwrap_or_default();
             let expected = expected();
             format!(
-                "PCR {index:2}  differs\n  expected  {expected}\n  actual    {actual}\n  \
+                "{name:#}  differs\n  expected  {expected}\n  actual    {actual}\n  \
                  events behind the actual value:\n{events}"
             )
         }

@@ -7,10 +7,11 @@ use std::fmt::Write;
 use std::fs::File;
 
 use anyhow::{Context, ensure};
-use measurements::{Image, Prediction, Register};
+use measurements::{Image, Register, Sha384Digest};
 use serde::{Deserialize, Serialize};
 
 use super::Bank;
+use super::predicted::{Name, Predicted};
 
 /// What `--events --json` prints and `--compare-events` reads.
 #[derive(Debug, Serialize, Deserialize)]
@@ -20,9 +21,12 @@ pub(super) struct EventList {
     stub_version: Option<String>,
     /// What is started, in order: the loader if there is one, the UKI.
     loaded: Vec<LoadedFile>,
-    registers: BTreeMap<u8, Register>,
+    pub(super) registers: BTreeMap<Name, Register>,
+    /// The firmware's register of a bare TDX guest, which has no events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mrtd: Option<Sha384Digest>,
     /// Registers that nothing is measured into: they must be zero.
-    zero: Vec<u8>,
+    zero: Vec<Name>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
 }
@@ -35,18 +39,20 @@ struct LoadedFile {
 }
 
 impl EventList {
-    pub(super) fn new(measurement_id: &str, image: &Image<File>, prediction: Prediction) -> Self {
+    pub(super) fn new(measurement_id: &str, image: &Image<File>, predicted: &Predicted) -> Self {
         let loaded = image.loaded().into_iter().map(|file| LoadedFile {
             path: file.path.clone(),
             program: file.program.clone(),
         });
+        let registers = predicted.registers().into_iter();
         Self {
             measurement_id: measurement_id.to_owned(),
             stub_version: image.stub_version().ok().map(|version| version.to_string()),
             loaded: loaded.collect(),
-            zero: zero_registers(&prediction),
-            registers: prediction.registers,
-            notes: prediction.notes,
+            registers: registers.map(|(name, r)| (name, r.clone())).collect(),
+            mrtd: mrtd(predicted),
+            zero: predicted.zero(),
+            notes: predicted.notes().to_vec(),
         }
     }
 
@@ -61,40 +67,30 @@ impl EventList {
     pub(super) fn parse(json: &str) -> anyhow::Result<Self> {
         let list: Self = serde_json::from_str(json)
             .context("expected the output of cvmctl measure --events --json")?;
-        for (index, register) in &list.registers {
+        for (name, register) in &list.registers {
             ensure!(
                 register.is_consistent(),
-                "the events of PCR {index} do not lead to its value"
+                "the events of {name} do not lead to its value"
             );
         }
         Ok(list)
     }
-
-    pub(super) fn prediction(&self) -> Prediction {
-        Prediction {
-            registers: self.registers.clone(),
-            notes: Vec::new(),
-        }
-    }
 }
 
 /// Every register with its events.
-pub(super) fn table(prediction: &Prediction, bank: Bank) -> String {
+pub(super) fn table(predicted: &Predicted, bank: Bank) -> String {
     let mut text = String::new();
-    for (index, register) in &prediction.registers {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "PCR {index:2}  {}", bank.of(register.value));
+    // Writing to a string cannot fail.
+    if let Some(mrtd) = mrtd(predicted) {
+        let _ = writeln!(text, "{:#}  {mrtd}", Name::Mrtd);
+    }
+    for (name, register) in predicted.registers() {
+        let _ = writeln!(text, "{name:#}  {}", bank.of(register.value));
         text.push_str(&event_lines(register, bank));
     }
-    let zero: Vec<String> = zero_registers(prediction)
-        .iter()
-        .map(u8::to_string)
-        .collect();
-    let _ = writeln!(
-        text,
-        "PCR {}: nothing is measured, must be zero",
-        zero.join(", ")
-    );
+    for name in predicted.zero() {
+        let _ = writeln!(text, "{name:#}  nothing is measured, must be zero");
+    }
     text
 }
 
@@ -107,9 +103,9 @@ pub(super) fn event_lines(register: &Register, bank: Bank) -> String {
         .collect()
 }
 
-fn zero_registers(prediction: &Prediction) -> Vec<u8> {
-    let untouched = Prediction::UNTOUCHED.into_iter();
-    untouched
-        .filter(|index| !prediction.registers.contains_key(index))
-        .collect()
+fn mrtd(predicted: &Predicted) -> Option<Sha384Digest> {
+    match predicted {
+        Predicted::Vtpm(_) => None,
+        Predicted::Tdx(prediction) => prediction.mrtd,
+    }
 }

@@ -6,7 +6,9 @@
 //! - EV_EFI_BOOT_SERVICES_APPLICATION for the boot loader, if there is one, and the UKI: EDK II
 //!   `SecurityPkg/Library/DxeTpm2MeasureBootLib`, `Tcg2MeasurePeImage`.
 //! - the same for `.linux`, if systemd-stub starts it through the firmware's LoadImage: systemd
-//!   v257 `src/boot/linux.c`, `linux_exec`. Since 258 the stub does without.
+//!   v257 `src/boot/linux.c`, `linux_exec`. Since 258 the stub does without; and with Secure Boot
+//!   on, what keeps the firmware from refusing the kernel keeps it from measuring it, too
+//!   (`src/boot/secure-boot.c`, `install_security_override`).
 //!
 //! I/O: reads the boot loader, the UKI and the kernel in it.
 
@@ -59,7 +61,7 @@ pub(super) fn predict<R: Read + Seek>(
     }
     let uki = image.chain.uki.file();
     images.push(("the UKI", digests(source, uki, "the UKI")?));
-    if boot.rules.kernel == KernelStart::Firmware {
+    if boot.rules.kernel == KernelStart::Firmware && !image.assumptions.secure_boot {
         // LoadImage gets the section as it is in memory: VirtualSize bytes.
         let what = "the kernel in section .linux";
         let kernel = PeFile::read(source, boot.sections.required(".linux")?.clone());

@@ -1,7 +1,8 @@
 //! PCR 12, kernel configuration from outside the UKI: nothing, with two exceptions.
 //!
 //! A profile other than 0 is measured as its number: systemd v257 `src/boot/stub.c`,
-//! `measure_profile`. And systemd-boot up to 254 hands `.cmdline` to the UKI as load options, and measures them; the stub
+//! `measure_profile`; and before that as the load options `@N`, if systemd-boot starts it
+//! (`src/boot/boot.c`, `image_start`). And systemd-boot up to 254 hands `.cmdline` to the UKI as load options, and measures them; the stub
 //! finds load options, and measures them again: systemd v254 `src/boot/efi/boot.c`, `image_start`,
 //! and `src/boot/efi/stub.c`, `run`. Since 255 it hands on nothing (`options_implied`).
 //!
@@ -16,6 +17,9 @@ use crate::{Digests, Image, StubVersion};
 /// The register's index.
 pub const INDEX: u8 = 12;
 
+pub(crate) const BY_LOADER: &str = "load options from systemd-boot";
+const BY_STUB: &str = "load options taken by systemd-stub";
+
 /// The last systemd-boot that hands on the command line.
 const LAST_THAT_HANDS_ON: u32 = 254;
 
@@ -26,6 +30,11 @@ pub(super) fn predict<R: Read + Seek>(
     let mut events = handed_on(image, boot)?;
     if image.assumptions.profile > 0 {
         let number = image.assumptions.profile.to_string();
+        if image.chain.loader.is_some() {
+            let options = format!("@{number}");
+            let digests = Digests::of(&CommandLine::from_text(&options).load_options());
+            events.push(Event::with_detail(digests, BY_LOADER, options));
+        }
         let digests = Digests::of(&CommandLine::from_text(&number).load_options());
         events.push(Event::with_detail(digests, "profile", number));
     }
@@ -49,9 +58,9 @@ fn handed_on<R: Read + Seek>(
     let Some(text) = command_line.filter(|text| !text.is_empty()) else {
         return Ok(Vec::new());
     };
-    let event = |by: &str| {
-        let digests = Digests::of(&text.load_options());
-        Event::with_detail(digests, format!("command line from {by}"), &text)
-    };
-    Ok(["systemd-boot", "systemd-stub"].map(event).into())
+    let event =
+        |subject: &str| Event::with_detail(Digests::of(&text.load_options()), subject, &text);
+    // With Secure Boot on, the stub takes no load options.
+    let by_stub = (!image.assumptions.secure_boot).then_some(BY_STUB);
+    Ok([BY_LOADER].into_iter().chain(by_stub).map(event).collect())
 }
