@@ -108,6 +108,152 @@ fn names_say_nothing_about_the_kind_of_image() {
 }
 
 #[test]
+fn bare_tdx_guest_has_other_registers() {
+    let images = Images::new();
+    let run = images.run(&["measure", "node.raw", "--attestation-type", "dcap-tdx"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let json: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let registers = json["measurements"].as_object().unwrap();
+    assert_eq!(registers.keys().collect::<Vec<_>>(), ["2", "3"]);
+    assert_eq!(registers["2"]["expected"].as_str().unwrap().len(), 96);
+    assert_eq!(json["attestation_type"], "dcap-tdx");
+    for note in ["MRTD is not predicted", "RTMR0 is not predicted"] {
+        assert!(run.stderr.contains(note), "{}", run.stderr);
+    }
+
+    images.write("tdx.published.json", &run.stdout);
+    let uname = support::section(".uname", "6.12.1-test");
+    let changed = support::uki_sections().into_iter().map(|section| {
+        let is_meant = section.name == uname.name;
+        if is_meant { uname.clone() } else { section }
+    });
+    let changed: Vec<_> = changed.collect();
+    images.write(
+        "changed.raw",
+        support::disk(&support::pe(&changed, &[], &[])),
+    );
+    let arguments = ["measure", "node.raw", "--attestation-type", "dcap-tdx"];
+    let compare = |image| {
+        let arguments = [
+            &["measure", image],
+            &arguments[2..],
+            &["--compare", "tdx.published.json"],
+        ];
+        images.run(&arguments.concat())
+    };
+    let equal = compare("node.raw");
+    assert_eq!(equal.code, 0, "{}{}", equal.stdout, equal.stderr);
+    assert!(equal.stdout.contains("RTMR1  "), "{}", equal.stdout);
+    let different = compare("changed.raw");
+    assert_eq!(
+        different.code, 1,
+        "{}{}",
+        different.stdout, different.stderr
+    );
+    assert!(
+        different.stdout.contains("RTMR2  differs"),
+        "{}",
+        different.stdout
+    );
+    // A bare UKI has no partition table, without which RTMR1 is not known.
+    let bare = compare("node.efi");
+    assert_eq!(bare.code, 2, "{}{}", bare.stdout, bare.stderr);
+
+    let table = images.output(&["node.raw", "--attestation-type", "dcap-tdx", "--events"]);
+    for line in [
+        "RTMR1  ",
+        "partition table",
+        "RTMR2  ",
+        "RTMR3  nothing is measured",
+    ] {
+        assert!(table.contains(line), "{line}\n{table}");
+    }
+}
+
+#[test]
+fn options_that_do_not_fit_are_refused() {
+    let images = Images::new();
+    images.write("not-firmware", [0; 5000]);
+    for (arguments, expected) in [
+        (
+            &["--bank", "sha384"][..],
+            "--bank is for the table of --events",
+        ),
+        (&["--firmware", "x"], "--firmware is for a bare TDX guest"),
+        (
+            &["--attestation-type", "dcap-tdx", "--phases", "all"],
+            "--phases is for PCR 11 of a vTPM",
+        ),
+        (
+            &[
+                "--attestation-type",
+                "dcap-tdx",
+                "--firmware",
+                "not-firmware",
+            ],
+            "compute MRTD of not-firmware",
+        ),
+        (&["--profile", "1"], "expected a profile from 0 to 0, got 1"),
+        (&["--entry", "x.efi"], "no entry \"x.efi\" to choose"),
+        (
+            &["--stub-version", "latest"],
+            "expected a version of systemd-stub such as 257",
+        ),
+        (
+            &["--stub-version", "1"],
+            "expected systemd-stub 250 to 262, got 1",
+        ),
+    ] {
+        let run = images.run(&[&["measure", "node.raw"], arguments].concat());
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(run.stderr.contains(expected), "{expected}\n{}", run.stderr);
+    }
+}
+
+#[test]
+fn banks_phases_and_secure_boot_change_what_they_should() {
+    let images = Images::new();
+    let values = |arguments: &[&str]| -> serde_json::Value {
+        let arguments = [&["node.raw"], arguments].concat();
+        let json: serde_json::Value = serde_json::from_str(&images.output(&arguments)).unwrap();
+        json["measurements"].clone()
+    };
+    let plain = values(&[]);
+    let differing = |other: &serde_json::Value| {
+        let registers = plain.as_object().unwrap();
+        let differs = |name: &&String| registers[*name] != other[name.as_str()];
+        registers
+            .keys()
+            .filter(differs)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(differing(&values(&["--phases", "all"])), ["11"]);
+    let (some, all) = (
+        values(&["--phases", "enter-initrd"]),
+        values(&["--phases", "all"]),
+    );
+    assert_ne!(some["11"], all["11"]);
+    assert_eq!(differing(&values(&["--secure-boot"])), ["4"]);
+    assert_eq!(differing(&values(&["--stub-version", "259"])), ["4"]);
+    assert_eq!(differing(&values(&["--stub-version", "255"])), ["9"]);
+
+    let table = images.output(&["node.raw", "--events", "--bank", "sha384"]);
+    let separator = "394341b7182cd227c5c6b07ef8000cdfd86136c4292b8e576573ad7ed9ae41019f5818b4b971c9effc60e1ad9f1289f0";
+    assert!(table.contains(separator), "{table}");
+    let json = images.output(&["node.raw", "--events", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        json["registers"]["4"]["events"][1]["digests"]["sha384"],
+        separator
+    );
+    assert_eq!(
+        json["zero"],
+        serde_json::json!(["8", "12", "13", "14", "15"])
+    );
+}
+
+#[test]
 fn events_are_a_table_or_json() {
     let images = Images::new();
     let table = images.output(&["node.raw", "--events"]);

@@ -242,6 +242,10 @@ pub(crate) fn gpt(block: usize, partitions: &[([u8; 16], &[u8])]) -> Vec<u8> {
     header[8..12].copy_from_slice(&0x0001_0000u32.to_le_bytes());
     header[12..16].copy_from_slice(&92u32.to_le_bytes());
     header[24..32].copy_from_slice(&1u64.to_le_bytes());
+    let blocks = (disk.len() / block) as u64;
+    header[32..40].copy_from_slice(&(blocks - 1).to_le_bytes());
+    header[40..48].copy_from_slice(&(first as u64).to_le_bytes());
+    header[48..56].copy_from_slice(&(blocks - 34).to_le_bytes());
     header[72..80].copy_from_slice(&2u64.to_le_bytes());
     header[80..84].copy_from_slice(&128u32.to_le_bytes());
     header[84..88].copy_from_slice(&128u32.to_le_bytes());
