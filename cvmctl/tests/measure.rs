@@ -159,7 +159,7 @@ fn bare_tdx_guest_has_other_registers() {
     let bare = compare("node.efi");
     assert_eq!(bare.code, 2, "{}{}", bare.stdout, bare.stderr);
 
-    let table = images.output(&["node.raw", "--attestation-type", "dcap-tdx", "--events"]);
+    let table = images.run(&[&arguments[..], &["--events"]].concat()).stdout;
     for line in [
         "RTMR1  ",
         "partition table",
