@@ -14,6 +14,7 @@ use attestation::tpm_quote::{self, AkPublic};
 use measurements::Image;
 use measurements::event_log::EventLog;
 use measurements::reference::ReferenceValues;
+use measurements::tdx::{self, MrtdOrder, Tdvf};
 
 /// A PE as firmware and stub see it: headers, sections, Authenticode, all registers.
 pub fn pe(bytes: &[u8]) {
@@ -29,6 +30,55 @@ pub fn image(bytes: &[u8]) {
 pub fn file_system(volume: &[u8]) {
     let disk = support::gpt(512, &[(support::ESP_TYPE, volume)]);
     let _ = Image::open(Cursor::new(disk));
+}
+
+/// A partition table whose checksums are right: the header's 92 bytes, then the entries, then what is
+/// in the first blocks behind them.
+pub fn gpt(bytes: &[u8]) {
+    const ENTRIES: usize = 16 << 10;
+    let (header, rest) = bytes.split_at(bytes.len().min(92));
+    let (entries, contents) = rest.split_at(rest.len().min(ENTRIES));
+    let mut disk = support::gpt(512, &[(support::ESP_TYPE, &[])]);
+    disk[1024..][..ENTRIES].fill(0);
+    disk[1024..][..entries.len()].copy_from_slice(entries);
+    let number = |field: usize| {
+        let bytes = header.get(field..field + 4);
+        bytes.map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize)
+    };
+    let length = number(80).saturating_mul(number(84)).min(ENTRIES);
+    let checksum = support::crc32(&disk[1024..][..length]);
+    disk[512..][..header.len()].copy_from_slice(header);
+    disk[512..520].copy_from_slice(b"EFI PART");
+    disk[512 + 88..512 + 92].copy_from_slice(&checksum.to_le_bytes());
+    disk[512 + 16..512 + 20].fill(0);
+    let length = number(12).min(512);
+    let checksum = support::crc32(&disk[512..][..length]);
+    disk[512 + 16..512 + 20].copy_from_slice(&checksum.to_le_bytes());
+    let contents = &contents[..contents.len().min(disk.len() - 1024 - ENTRIES)];
+    disk[1024 + ENTRIES..][..contents.len()].copy_from_slice(contents);
+    let _ = Image::open(Cursor::new(disk));
+}
+
+/// A partition table as firmware measures it: a block with the header, then the entries.
+pub fn gpt_event(bytes: &[u8]) {
+    let (header, entries) = bytes.split_at(bytes.len().min(512));
+    if let Ok(event) = tdx::gpt_event(header, entries) {
+        assert_eq!(event[..92], header[..92]);
+        assert!(event.len() <= 100 + entries.len());
+    }
+}
+
+/// A TDX firmware: what is accepted has bounded memory and an MRTD in each order.
+pub fn tdvf(bytes: &[u8]) {
+    let Ok(tdvf) = Tdvf::parse(bytes) else { return };
+    let memory: u64 = tdvf.sections().iter().map(|section| section.size).sum();
+    assert!(memory <= 256 << 20);
+    if memory <= 1 << 20 {
+        let _ = (
+            tdvf.mrtd(MrtdOrder::SinglePass),
+            tdvf.mrtd(MrtdOrder::TwoPass),
+        );
+    }
 }
 
 /// A log parsed whole is the log parsed as a prefix.
@@ -82,14 +132,17 @@ mod tests {
     type Target = (&'static str, fn(&[u8]));
 
     /// By the names that their programs have in Cargo.toml.
-    const TARGETS: [Target; 8] = [
+    const TARGETS: [Target; 11] = [
         ("ak_public", ak_public),
         ("canary", canary),
         ("event_log", event_log),
         ("file_system", file_system),
+        ("gpt", gpt),
+        ("gpt_event", gpt_event),
         ("image", image),
         ("pe", pe),
         ("reference", reference),
+        ("tdvf", tdvf),
         ("tpm_quote", tpm_quote),
     ];
     const SEED_LIMIT: usize = 64 << 10;
@@ -150,6 +203,15 @@ mod tests {
             let disk = support::gpt(512, &[(support::ESP_TYPE, i)]);
             Image::open(Cursor::new(disk)).is_ok()
         }));
+        assert!(any("file_system", |i| {
+            let disk = support::gpt(512, &[(support::ESP_TYPE, i)]);
+            Image::open(Cursor::new(disk)).is_ok_and(|image| image.loaded().len() == 2)
+        }));
+        assert!(any("gpt_event", |i| {
+            let (header, entries) = i.split_at(512);
+            tdx::gpt_event(header, entries).is_ok()
+        }));
+        assert!(any("tdvf", |i| Tdvf::parse(i).is_ok()));
         assert!(any("event_log", |i| EventLog::parse(i).is_ok()));
         assert!(any("reference", |i| ReferenceValues::parse(
             &String::from_utf8_lossy(i)

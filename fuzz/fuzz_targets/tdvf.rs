@@ -1,0 +1,4 @@
+//! A TDX firmware.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::tdvf(bytes));
