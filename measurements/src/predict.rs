@@ -149,7 +149,15 @@ pub fn predict<R: Read + Seek>(image: &mut Image<R>) -> Result<Prediction, Predi
     }
     let config = pcr12::predict(image, &boot)?;
     registers.extend(config.map(|register| (pcr12::INDEX, register)));
-    let notes = boot.notes(image);
+    let mut notes = boot.notes(image);
+    if boot.rules.initrd.has_boot_secret && !registers.contains_key(&pcr09::INDEX) {
+        notes.push(format!(
+            "PCR 9 is not predicted: systemd-stub {} adds a secret of the machine to the initrd, or its \
+             consoles to the command line; an image prevents that by a file loader/boot-secret-mixin of \
+             1 to 31 bytes and a console= of its own",
+            boot.version
+        ));
+    }
     Ok(Prediction { registers, notes })
 }
 
@@ -192,11 +200,6 @@ impl Boot {
                 "the rules for systemd-stub {version} are inferred from its neighbours' source"
             )),
         });
-        if self.rules.initrd.has_boot_secret {
-            notes.push(format!(
-                "PCR 9 is not predicted: systemd-stub {version} adds a secret of the machine to the initrd"
-            ));
-        }
         notes
     }
 }

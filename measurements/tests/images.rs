@@ -487,6 +487,25 @@ fn profile_that_the_loader_starts_is_measured_twice() {
 }
 
 #[test]
+fn secret_of_the_machine_can_be_kept_out() {
+    let mut sections = support::uki_sections();
+    let is_marker = |s: &&mut support::Section| s.name == ".sdmagic";
+    let marker = b"#### LoaderInfo: systemd-stub 262 ####";
+    sections.iter_mut().find(is_marker).unwrap().data = marker.to_vec();
+    let uki = support::pe(&sections, &[], &[]);
+    let value = |mixin: &[u8]| {
+        let files = [(PATH, &uki[..]), ("loader/boot-secret-mixin", mixin)];
+        support::predict(disk_of(&files)).unwrap().value(9)
+    };
+    let bare = support::predict(disk_of(&[(PATH, &uki[..])])).unwrap();
+    assert_eq!(bare.value(9), None);
+    let expected = support::predict(support::uki()).unwrap().value(9);
+    assert_eq!(value(&[0; 31]), expected);
+    assert_eq!(value(&[0; 32]), None);
+    assert_eq!(value(&[]), None);
+}
+
+#[test]
 fn newest_entry_is_started_unless_another_is_named() {
     let loader = loader("257.13");
     let old = uki_of("ID=node\nIMAGE_VERSION=1.9\n");

@@ -87,6 +87,9 @@ pub(crate) struct BootChain {
     pub(crate) loader: Option<Uki>,
     pub(crate) uki: Uki,
     loaded: Vec<Loaded>,
+    /// Whether the partition keeps a stub of 261 or newer from adding a secret of the machine to the
+    /// initrd.
+    pub(crate) forbids_boot_secret: bool,
     /// What the user should know about how the UKI was found.
     pub(crate) notes: Vec<String>,
 }
@@ -102,6 +105,7 @@ impl BootChain {
             loaded: vec![describe(String::new(), &uki)],
             loader: None,
             uki,
+            forbids_boot_secret: false,
             notes: Vec::new(),
         })
     }
@@ -115,6 +119,7 @@ impl BootChain {
         let mut esp = Esp::new(source, partition);
         let path = esp::FALLBACK.join("/");
         let content = esp.locate(&esp::FALLBACK)?;
+        let forbids_boot_secret = esp.forbids_boot_secret()?;
         let first = read_pe(source, &path, content)?;
         let described = describe(path.clone(), &first);
         let wanted = assumptions.entry.as_deref();
@@ -128,6 +133,7 @@ impl BootChain {
                 loader: None,
                 uki: first,
                 loaded: vec![described],
+                forbids_boot_secret,
                 notes: Vec::new(),
             });
         }
@@ -152,6 +158,7 @@ impl BootChain {
             loaded: vec![described, describe(path, &uki)],
             loader: Some(first),
             uki,
+            forbids_boot_secret,
             notes: entry.notes,
         })
     }

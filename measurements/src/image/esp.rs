@@ -30,6 +30,11 @@ const OWN_SIDECARS: [&str; 3] = [".addon.efi", ".cred", ".raw"];
 const DRIVERS: [&str; 3] = ["EFI", "systemd", "drivers"];
 const DRIVER: &str = "x64.efi";
 
+/// What systemd-stub mixes into the secret that it adds to the initrd, and how many bytes that must
+/// have: systemd v262 `src/boot/boot-secret.c`.
+const MIXIN: [&str; 2] = ["loader", "boot-secret-mixin"];
+const MIXIN_SIZE: u64 = 32;
+
 /// An EFI system partition.
 pub(super) struct Esp<'s, R> {
     source: &'s mut Source<R>,
@@ -69,6 +74,17 @@ impl<'s, R: Read + Seek> Esp<'s, R> {
     /// The names of the files in a directory; none if it is not there.
     pub(super) fn file_names(&mut self, directory: &[&str]) -> Result<Vec<String>, ImageError> {
         Ok(self.open()?.file_names(directory)?)
+    }
+
+    /// Says whether there is a file that keeps the stub from making a boot secret: one that is too
+    /// short to be mixed in (`prepare_boot_secret`).
+    pub(super) fn forbids_boot_secret(&mut self) -> Result<bool, ImageError> {
+        let mut fat = self.open()?;
+        if !fat.has_file(&MIXIN)? {
+            return Ok(false);
+        }
+        let size = fat.locate_file(&MIXIN, crate::pe::MAX_SIZE)?.size();
+        Ok((1..MIXIN_SIZE).contains(&size))
     }
 
     /// Refuses what the stub would add to the UKI at `path`.

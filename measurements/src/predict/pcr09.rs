@@ -47,7 +47,8 @@ pub(super) fn predict<R: Read + Seek>(
         return Err(PredictError::MissingSection { section });
     }
     let has_console = command_line.as_ref().is_some_and(CommandLine::has_console);
-    if boot.rules.initrd.has_boot_secret || (boot.rules.adds_console && !has_console) {
+    let has_boot_secret = boot.rules.initrd.has_boot_secret && !image.chain.forbids_boot_secret;
+    if has_boot_secret || (boot.rules.adds_console && !has_console) {
         return Ok(None);
     }
     let initrd = Initrd::assemble(source, boot)?;

@@ -25,7 +25,8 @@ const PHASES: [&[&str]; 3] = [&[], &pcr11::PHASES, &["enter-initrd"]];
 
 fn open(uki: &[u8], profile: usize) -> Image<Cursor<&[u8]>> {
     let mut assumptions = Assumptions::default();
-    assumptions.profile = u32::try_from(profile).unwrap();
+    let profile = u32::try_from(profile).unwrap();
+    assumptions.profile = profile;
     Image::open_assuming(Cursor::new(uki), assumptions).unwrap()
 }
 
