@@ -38,7 +38,7 @@ pub(crate) struct MeasureArguments {
     measurement_id: Option<String>,
 
     /// The kind of machine that the values are for
-    #[arg(long, value_enum, default_value_t = MachineKind::AzureTdx)]
+    #[arg(long, value_enum, default_value_t = MachineKind::Azure)]
     attestation_type: MachineKind,
 
     /// The bank that the table of --events shows [default: sha256; sha384 for a bare TDX guest]
@@ -137,11 +137,14 @@ Examples:
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum MachineKind {
     /// A TDX machine of Azure, which has a vTPM: PCR 4, 9, 11
-    AzureTdx,
+    #[value(name = "azure-tdx")]
+    Azure,
     /// A bare TDX guest: RTMR1, RTMR2, and MRTD with --firmware
-    DcapTdx,
+    #[value(name = "dcap-tdx")]
+    Dcap,
     /// The same of Google's cloud
-    GcpTdx,
+    #[value(name = "gcp-tdx")]
+    Gcp,
 }
 
 /// What is known of the host of a bare TDX guest.
@@ -259,8 +262,8 @@ impl TryFrom<MeasureArguments> for Request {
         );
         // An RTMR is always made with SHA-384.
         let bank = match arguments.attestation_type {
-            MachineKind::AzureTdx => bank.unwrap_or(Bank::Sha256),
-            MachineKind::DcapTdx | MachineKind::GcpTdx => {
+            MachineKind::Azure => bank.unwrap_or(Bank::Sha256),
+            MachineKind::Dcap | MachineKind::Gcp => {
                 ensure!(bank != Some(Bank::Sha256), "an RTMR has no SHA-256 bank");
                 Bank::Sha384
             }
@@ -293,11 +296,11 @@ impl TryFrom<MeasureArguments> for Request {
             "expected a --measurement-id that is not empty"
         );
         let attestation_type = match arguments.attestation_type {
-            MachineKind::AzureTdx => AttestationType::AzureTdx,
-            MachineKind::DcapTdx => AttestationType::DcapTdx,
-            MachineKind::GcpTdx => AttestationType::GcpTdx,
+            MachineKind::Azure => AttestationType::AzureTdx,
+            MachineKind::Dcap => AttestationType::DcapTdx,
+            MachineKind::Gcp => AttestationType::GcpTdx,
         };
-        let machine = if arguments.attestation_type == MachineKind::AzureTdx {
+        let machine = if arguments.attestation_type == MachineKind::Azure {
             ensure!(
                 arguments.tdx.firmware.is_none(),
                 "--firmware is for a bare TDX guest (--attestation-type dcap-tdx)"

@@ -6,7 +6,7 @@
 
 /// Returns the value of the last line that begins with `key` and one of `separators`.
 pub(super) fn last_value(text: &str, key: &str, separators: &[char]) -> Option<String> {
-    let values = text.split(['\n', '\r']).filter_map(|line| {
+    let mut values = text.split(['\n', '\r']).filter_map(|line| {
         let line = line.trim_matches([' ', '\t']);
         if line.starts_with('#') {
             return None;
@@ -19,7 +19,7 @@ pub(super) fn last_value(text: &str, key: &str, separators: &[char]) -> Option<S
         });
         (name == key).then(|| unquoted.unwrap_or(value).to_owned())
     });
-    values.last().filter(|value| !value.is_empty())
+    values.next_back().filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
