@@ -5,6 +5,8 @@
 //!
 //! I/O: prints; commands open the files that they are given, read-only.
 
+mod diff;
+mod eventlog;
 mod measure;
 mod report;
 
@@ -34,6 +36,8 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 enum Command {
     Measure(measure::MeasureArguments),
+    Diff(diff::DiffArguments),
+    Eventlog(eventlog::EventlogArguments),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +54,8 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<Report> {
     match arguments.command {
         Command::Measure(arguments) => measure::run(&arguments.try_into()?),
+        Command::Diff(arguments) => diff::run(arguments),
+        Command::Eventlog(arguments) => eventlog::run(&arguments.into()),
     }
 }
 

@@ -1,40 +1,48 @@
-//! Reads the firmware's event log and replays it.
+//! Reads event logs, replays them, says in words what their events are, and explains by which of
+//! them a machine differs from a [`Prediction`](crate::Prediction).
 //!
-//! Follows TCG PC Client Platform Firmware Profile 1.06, "Event Logging":
-//! the crypto-agile log that begins with a "Spec ID Event03". Only the SHA-256 bank is kept.
-//! A log proves nothing by itself: what it replays to must equal registers that were quoted.
+//! Two logs list what was extended into the registers: the firmware's ([`EventLog`]; on a bare TDX
+//! machine the same format is called CCEL), and the one that systemd goes on with
+//! ([`UserspaceLog`]). A log proves nothing by itself: what it replays to must equal registers that
+//! were quoted. And even then only its *digests* are proven: the data beside a digest is whatever
+//! the writer put there. [`LoggedEvent::is_confirmed`] says where the two belong together, and all
+//! words made of data are escaped, so that a hostile log cannot speak to the reader's terminal.
 //!
-//! Left out: the older log of SHA-1 only, and what the data of each event means.
+//! Left out: the older log of SHA-1 only (recognised, and refused), and IMA's log.
 //!
-//! I/O: none.
+//! I/O: none. Memory: in proportion to the log.
 
-use crate::Sha256Digest;
-use crate::bytes::{array, index, slice, u16_le, u32_le};
+mod bank;
+mod confirm;
+pub mod event_type;
+pub mod explain;
+mod meaning;
+mod parse;
+mod userspace;
 
-/// An event that is in the log for information and not extended.
-pub const EV_NO_ACTION: u32 = 3;
+pub use bank::{Bank, BankDigests};
+pub use event_type::EV_NO_ACTION;
+pub use meaning::{Escaped, ImageLoad, Meaning, PartitionTable, Variable};
+pub use parse::EventLogError;
+pub use userspace::{UserspaceEvent, UserspaceLog, UserspaceLogError, UserspaceRegister};
 
-/// TPM_ALG_ID of SHA-256: TCG Algorithm Registry.
-const ALG_SHA256: u16 = 0x000b;
-/// Fields of TCG_PCClientPCREvent before its data: PCR, type, SHA-1 digest, size.
-const FIRST_EVENT_HEADER: usize = 32;
-const SPEC_ID: &[u8] = b"Spec ID Event03\0";
-/// Most banks a log may have. TPMs have up to five.
-const MAX_ALGORITHMS: u32 = 16;
-/// Highest PCR of a PC Client TPM.
-const MAX_PCR: u32 = 23;
 /// Begins the data of the EV_NO_ACTION event that says what PCR 0 begins with.
 const STARTUP_LOCALITY: &[u8] = b"StartupLocality\0";
+/// What PCR 0 begins with if a hardware root of trust measured before the TPM was started.
+const HCRTM_LOCALITY: u8 = 4;
+/// Highest measurement register of a TDX machine: RTMR 3.
+const MAX_MR: u32 = 4;
 
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedEvent {
-    /// The register, 0 to 23; 0xffffffff in some events that are not extended.
+    /// The register: PCR 0 to 23, or the MR index of a TDX machine, where 0 is MRTD and 1 to 4 are
+    /// RTMR 0 to 3. 0xffffffff in some events that are not extended.
     pub pcr: u32,
-    /// The event type: EV_SEPARATOR is 4, for example.
+    /// The event type: EV_SEPARATOR is 4, for example. [`event_type::name`] knows them.
     pub event_type: u32,
-    /// What was extended into the SHA-256 bank.
-    pub digest: Sha256Digest,
+    /// What was extended, in each bank that the log has.
+    pub digests: BankDigests,
     /// What the event says about itself. The digest is not always one of these bytes.
     pub data: Vec<u8>,
 }
@@ -42,228 +50,64 @@ pub struct LoggedEvent {
 /// The entries of a log after its first, which only says how the others are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventLog {
+    /// The banks that every event has a digest for. Banks that are not known are passed over.
+    pub banks: Vec<Bank>,
     /// In the order in which they were extended.
     pub events: Vec<LoggedEvent>,
 }
 
-/// Why bytes are not an event log.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EventLogError {
-    /// The bytes end inside of an event.
-    #[error("the log ends inside of the event at byte {offset}")]
-    Truncated {
-        /// Where the event begins.
-        offset: usize,
-    },
-    /// The first event is not the one that crypto-agile logs begin with.
-    #[error("expected the log to begin with a \"Spec ID Event03\" event")]
-    NoSpecId,
-    /// The number of banks is none that a TPM has.
-    #[error("expected 1 to {MAX_ALGORITHMS} digest algorithms, got {actual}")]
-    AlgorithmCount {
-        /// numberOfAlgorithms.
-        actual: u32,
-    },
-    /// The log has no SHA-256 bank, or one of another size.
-    #[error("expected one SHA-256 bank with 32-byte digests in the log")]
-    NoSha256,
-    /// An event has a register that there is not.
-    #[error("expected PCR 0 to {MAX_PCR} at byte {offset}, got {actual}")]
-    Pcr {
-        /// Where the event begins.
-        offset: usize,
-        /// pcrIndex.
-        actual: u32,
-    },
-    /// An event has not one digest for each bank.
-    #[error("expected {expected} digests, one for each bank, in the event at byte {offset}")]
-    Digests {
-        /// Where the event begins.
-        offset: usize,
-        /// Number of banks.
-        expected: usize,
-    },
+impl LoggedEvent {
+    /// Says whether the event was extended into its register; others are there for information.
+    pub fn is_extended(&self) -> bool {
+        self.event_type != EV_NO_ACTION
+    }
 }
 
 impl EventLog {
-    /// Parses a log that is all of `bytes`.
-    ///
-    /// # Errors
-    ///
-    /// [`EventLogError`] if there is anything that is not an event.
-    pub fn parse(bytes: &[u8]) -> Result<Self, EventLogError> {
-        let (banks, mut offset) = Banks::parse(bytes)?;
-        let mut events = Vec::new();
-        while offset < bytes.len() {
-            let (event, end) = banks.parse_event(bytes, offset)?;
-            events.push(event);
-            offset = end;
-        }
-        Ok(Self { events })
-    }
-
-    /// Parses a log that `bytes` begin with, such as the memory area that firmware keeps it in:
-    /// stops at the first thing that is not an event. Returns the number of bytes used, too.
-    ///
-    /// # Errors
-    ///
-    /// [`EventLogError`] if not even the first event is one.
-    pub fn parse_prefix(bytes: &[u8]) -> Result<(Self, usize), EventLogError> {
-        let (banks, mut offset) = Banks::parse(bytes)?;
-        let mut events = Vec::new();
-        while let Ok((event, end)) = banks.parse_event(bytes, offset) {
-            events.push(event);
-            offset = end;
-        }
-        Ok((Self { events }, offset))
-    }
-
-    /// Returns the value that a register of the SHA-256 bank has if exactly these events were
+    /// Returns the value that a register has in each bank of the log if exactly these events were
     /// extended into it. PCR 0 begins with the startup locality if the log has one.
-    pub fn replay(&self, pcr: u32) -> Sha256Digest {
-        let start = if pcr == 0 {
-            self.startup_value()
-        } else {
-            Sha256Digest::ZERO
+    pub fn replay(&self, pcr: u32) -> BankDigests {
+        let start = BankDigests::zero(&self.banks);
+        let start = match self.startup_locality() {
+            Some(locality) if pcr == 0 => start.with_last_byte(locality),
+            _ => start,
         };
         self.extended(pcr)
-            .fold(start, |value, event| value.extend(event.digest))
+            .fold(start, |value, event| value.extend(event.digests))
     }
 
     /// Returns what was extended into a register, in order.
-    pub fn digests(&self, pcr: u32) -> Vec<Sha256Digest> {
-        self.extended(pcr).map(|event| event.digest).collect()
+    pub fn digests(&self, pcr: u32) -> Vec<BankDigests> {
+        self.extended(pcr).map(|event| event.digests).collect()
     }
 
-    fn extended(&self, pcr: u32) -> impl Iterator<Item = &LoggedEvent> {
+    /// Returns the events that were extended into a register, in order.
+    pub fn extended(&self, pcr: u32) -> impl Iterator<Item = &LoggedEvent> {
         self.events
             .iter()
-            .filter(move |e| e.pcr == pcr && e.event_type != EV_NO_ACTION)
+            .filter(move |event| event.pcr == pcr && event.is_extended())
     }
 
-    /// The locality that TPM2_Startup was sent from is PCR 0's last byte at the beginning.
-    fn startup_value(&self) -> Sha256Digest {
-        let locality = self
-            .events
+    /// Says whether this is the log of a bare TDX machine (CCEL), whose indices are not PCRs.
+    ///
+    /// The log does not say so. But a TPM's has separators in PCR 0 to 7, and TDX has only SHA-384
+    /// and registers up to [`MAX_MR`](LoggedEvent::pcr).
+    pub fn is_of_tdx(&self) -> bool {
+        let mut extended = self.events.iter().filter(|event| event.is_extended());
+        self.banks == [Bank::Sha384] && extended.all(|event| event.pcr <= MAX_MR)
+    }
+
+    /// The locality that the TPM was started from is PCR 0's last byte at the beginning: TPM 2.0
+    /// Library, Part 1, "PCR Initialization"; 4 if a hardware root of trust measured before.
+    fn startup_locality(&self) -> Option<u8> {
+        let first = self.extended(0).next();
+        let is_hcrtm = |event: &LoggedEvent| event.event_type == event_type::EV_EFI_HCRTM_EVENT;
+        if first.is_some_and(is_hcrtm) {
+            return Some(HCRTM_LOCALITY);
+        }
+        self.events
             .iter()
             .filter(|event| event.event_type == EV_NO_ACTION && event.pcr == 0)
-            .find_map(|event| event.data.strip_prefix(STARTUP_LOCALITY)?.first());
-        let mut value = Sha256Digest::ZERO;
-        if let (Some(locality), [.., last]) = (locality, &mut value.0) {
-            *last = *locality;
-        }
-        value
-    }
-}
-
-/// The digest algorithms of a log, each with the size of its digests in bytes.
-struct Banks(Vec<(u16, usize)>);
-
-impl Banks {
-    /// Parses the first event; returns where the second begins, too.
-    fn parse(bytes: &[u8]) -> Result<(Self, usize), EventLogError> {
-        let truncated = EventLogError::Truncated { offset: 0 };
-        let event_type = u32_le(bytes, 4).ok_or(truncated.clone())?;
-        let size = u32_le(bytes, 28).map(index).ok_or(truncated.clone())?;
-        let data = slice(bytes, FIRST_EVENT_HEADER, size).ok_or(truncated.clone())?;
-        if event_type != EV_NO_ACTION || !data.starts_with(SPEC_ID) {
-            return Err(EventLogError::NoSpecId);
-        }
-        // Signature 16, platform class 4, version 2, errata 1, size of UINTN 1, then the number.
-        let count = u32_le(data, 24).ok_or(truncated.clone())?;
-        if count == 0 || count > MAX_ALGORITHMS {
-            return Err(EventLogError::AlgorithmCount { actual: count });
-        }
-        let entries = slice(data, 28, index(count).saturating_mul(4)).ok_or(truncated)?;
-        let banks: Vec<(u16, usize)> = entries
-            .chunks_exact(4)
-            .filter_map(|entry| Some((u16_le(entry, 0)?, u16_le(entry, 2)?.into())))
-            .collect();
-        let sha256: Vec<_> = banks
-            .iter()
-            .filter(|(algorithm, _)| *algorithm == ALG_SHA256)
-            .collect();
-        if sha256 != [&(ALG_SHA256, 32)] {
-            return Err(EventLogError::NoSha256);
-        }
-        Ok((Self(banks), FIRST_EVENT_HEADER.saturating_add(size)))
-    }
-
-    /// Parses the event at `offset`; returns where the next begins, too.
-    fn parse_event(
-        &self,
-        bytes: &[u8],
-        offset: usize,
-    ) -> Result<(LoggedEvent, usize), EventLogError> {
-        let mut cursor = Cursor {
-            bytes,
-            offset,
-            event: offset,
-        };
-        let (pcr, event_type, count) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
-        let is_outside = pcr > MAX_PCR && !(pcr == u32::MAX && event_type == EV_NO_ACTION);
-        if is_outside {
-            return Err(EventLogError::Pcr {
-                offset,
-                actual: pcr,
-            });
-        }
-        let expected = self.0.len();
-        let wrong = EventLogError::Digests { offset, expected };
-        if index(count) != expected {
-            return Err(wrong);
-        }
-        let mut digest = None;
-        let mut seen = Vec::with_capacity(expected);
-        for _ in 0..expected {
-            let algorithm = cursor.u16()?;
-            let bank = self.0.iter().find(|(bank, _)| *bank == algorithm);
-            let (_, size) = bank
-                .filter(|_| !seen.contains(&algorithm))
-                .ok_or(wrong.clone())?;
-            seen.push(algorithm);
-            let bytes = cursor.take(*size)?;
-            if algorithm == ALG_SHA256 {
-                digest = array(bytes, 0).map(crate::Digest);
-            }
-        }
-        let size = cursor.u32()?;
-        let data = cursor.take(index(size))?.to_vec();
-        Ok((
-            LoggedEvent {
-                pcr,
-                event_type,
-                digest: digest.ok_or(wrong)?,
-                data,
-            },
-            cursor.offset,
-        ))
-    }
-}
-
-/// Reads on from `offset`; errors name the beginning of the event that is read.
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    offset: usize,
-    event: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, size: usize) -> Result<&'a [u8], EventLogError> {
-        let taken = slice(self.bytes, self.offset, size)
-            .ok_or(EventLogError::Truncated { offset: self.event })?;
-        self.offset = self.offset.saturating_add(size);
-        Ok(taken)
-    }
-
-    fn u16(&mut self) -> Result<u16, EventLogError> {
-        let event = self.event;
-        u16_le(self.take(2)?, 0).ok_or(EventLogError::Truncated { offset: event })
-    }
-
-    fn u32(&mut self) -> Result<u32, EventLogError> {
-        let event = self.event;
-        u32_le(self.take(4)?, 0).ok_or(EventLogError::Truncated { offset: event })
+            .find_map(|event| event.data.strip_prefix(STARTUP_LOCALITY)?.first().copied())
     }
 }

@@ -63,6 +63,7 @@ mod digest;
 pub mod event_log;
 pub mod explain;
 pub mod image;
+pub mod initrd_files;
 mod pe;
 mod pe_file;
 pub mod predict;

@@ -2,45 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic in a test is a failing test")]
 
-use measurements::Sha256Digest;
-use measurements::event_log::{EventLog, EventLogError};
+#[path = "event_log_support/mod.rs"]
+mod support;
 
-const SHA1: (u16, usize) = (4, 20);
-const SHA256: (u16, usize) = (11, 32);
-const SEPARATOR: u32 = 4;
-const NO_ACTION: u32 = 3;
-
-fn header(banks: &[(u16, usize)]) -> Vec<u8> {
-    let mut data = b"Spec ID Event03\0".to_vec();
-    data.extend([0, 0, 0, 0, 0, 2, 0, 2]);
-    data.extend(u32::try_from(banks.len()).unwrap().to_le_bytes());
-    for (algorithm, size) in banks {
-        data.extend(algorithm.to_le_bytes());
-        data.extend(u16::try_from(*size).unwrap().to_le_bytes());
-    }
-    data.push(0);
-    let mut event = [0u32.to_le_bytes(), NO_ACTION.to_le_bytes()].concat();
-    event.extend([0; 20]);
-    event.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
-    event.extend(data);
-    event
-}
-
-fn event(banks: &[(u16, usize)], pcr: u32, kind: u32, byte: u8, data: &[u8]) -> Vec<u8> {
-    let mut event = [pcr.to_le_bytes(), kind.to_le_bytes()].concat();
-    event.extend(u32::try_from(banks.len()).unwrap().to_le_bytes());
-    for (algorithm, size) in banks {
-        event.extend(algorithm.to_le_bytes());
-        event.extend(vec![byte; *size]);
-    }
-    event.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
-    event.extend(data);
-    event
-}
+use measurements::event_log::{Bank, BankDigests, EventLog, EventLogError};
+use measurements::{Digest, Sha256Digest};
+use support::*;
 
 #[test]
-fn only_the_sha256_bank_of_extended_events_counts() {
-    let banks = [SHA256, SHA1];
+fn known_banks_of_extended_events_count() {
+    let banks = [SM3, SHA384, SHA1, SHA256, (0x1234, 3)];
     let log = [
         header(&banks),
         event(&banks, 4, SEPARATOR, 1, b"one"),
@@ -51,12 +22,30 @@ fn only_the_sha256_bank_of_extended_events_counts() {
     ]
     .concat();
     let log = EventLog::parse(&log).unwrap();
-    let [one, three] = [[1; 32], [3; 32]].map(measurements::Digest);
+    let [one, three] = [1, 3].map(|byte| BankDigests {
+        sha256: Some(Digest([byte; 32])),
+        sha384: Some(Digest([byte; 48])),
+    });
+    assert_eq!(log.banks, [Bank::Sha256, Bank::Sha384]);
     assert_eq!(log.events.len(), 5);
     assert_eq!(log.events[0].data, b"one");
     assert_eq!(log.digests(4), [one, three]);
-    assert_eq!(log.replay(4), Sha256Digest::ZERO.extend(one).extend(three));
-    assert_eq!(log.replay(23), Sha256Digest::ZERO);
+    let zero = BankDigests::zero(&log.banks);
+    assert_eq!(log.replay(4), zero.extend(one).extend(three));
+    assert_eq!(log.replay(23), zero);
+}
+
+#[test]
+fn one_bank_is_enough() {
+    for (bank, algorithm) in [(Bank::Sha256, SHA256), (Bank::Sha384, SHA384)] {
+        let banks = [algorithm];
+        let log = [header(&banks), event(&banks, 4, SEPARATOR, 1, b"")].concat();
+        let log = EventLog::parse(&log).unwrap();
+        assert_eq!(log.banks, [bank]);
+        let other = Bank::ALL.into_iter().find(|other| *other != bank).unwrap();
+        assert!(log.replay(4).of(bank).is_some());
+        assert_eq!(log.replay(4).of(other), None);
+    }
 }
 
 #[test]
@@ -66,33 +55,47 @@ fn startup_locality_is_the_beginning_of_register_0_only() {
     let log = EventLog::parse(&[header(&banks), locality].concat()).unwrap();
     let mut expected = [0; 32];
     expected[31] = 3;
-    assert_eq!(log.replay(0), measurements::Digest(expected));
-    assert_eq!(log.replay(1), Sha256Digest::ZERO);
+    assert_eq!(log.replay(0).sha256, Some(Digest(expected)));
+    assert_eq!(log.replay(1).sha256, Some(Sha256Digest::ZERO));
+}
+
+#[test]
+fn log_of_tdx_is_told_by_its_bank_and_indices() {
+    let of = |banks: &[Algorithm], last| {
+        let log = [
+            header(banks),
+            event(banks, 1, SEPARATOR, 1, b""),
+            event(banks, u32::MAX, NO_ACTION, 1, b""),
+            event(banks, last, SEPARATOR, 1, b""),
+        ];
+        EventLog::parse(&log.concat()).unwrap().is_of_tdx()
+    };
+    assert!(of(&[SHA384], 4));
+    assert!(!of(&[SHA384], 5));
+    assert!(!of(&[SHA256, SHA384], 4));
 }
 
 #[test]
 fn what_is_not_a_log_is_named() {
     let banks = [SHA256];
-    assert_eq!(
-        EventLog::parse(&[]),
-        Err(EventLogError::Truncated { offset: 0 })
-    );
+    let truncated = EventLogError::Truncated { offset: 0 };
+    assert_eq!(EventLog::parse(&[]), Err(truncated));
     assert_eq!(EventLog::parse(&[0; 100]), Err(EventLogError::NoSpecId));
+    let of_banks = |banks: &[Algorithm]| EventLog::parse(&header(banks)).unwrap_err();
+    assert_eq!(of_banks(&[SHA1, SM3]), EventLogError::NoBank);
     assert_eq!(
-        EventLog::parse(&header(&[SHA1])),
-        Err(EventLogError::NoSha256)
+        of_banks(&[(11, 20)]),
+        EventLogError::Algorithm { algorithm: 11 }
     );
     assert_eq!(
-        EventLog::parse(&header(&[(11, 20)])),
-        Err(EventLogError::NoSha256)
+        of_banks(&[SHA256, SHA1, SHA1]),
+        EventLogError::Algorithm { algorithm: 4 }
     );
+    assert_eq!(of_banks(&[]), EventLogError::AlgorithmCount { actual: 0 });
+    let many = [SHA256].repeat(17);
     assert_eq!(
-        EventLog::parse(&header(&[SHA256, SHA256])),
-        Err(EventLogError::NoSha256)
-    );
-    assert_eq!(
-        EventLog::parse(&header(&[])),
-        Err(EventLogError::AlgorithmCount { actual: 0 })
+        of_banks(&many),
+        EventLogError::AlgorithmCount { actual: 17 }
     );
 
     let offset = header(&banks).len();
@@ -113,6 +116,25 @@ fn what_is_not_a_log_is_named() {
 }
 
 #[test]
+fn logs_with_sha1_only_are_recognised() {
+    for first in [
+        older_event(0, NO_ACTION, 0, b"Spec ID Event00\0and so on"),
+        older_event(0, NO_ACTION, 0, b"Spec ID Event02\0and so on"),
+        older_event(4, SEPARATOR, 7, &[0; 4]),
+    ] {
+        assert_eq!(EventLog::parse(&first), Err(EventLogError::Sha1Only));
+    }
+    // Not a type, not a register, nothing extended.
+    for first in [
+        older_event(4, 0x4000, 7, b""),
+        older_event(24, SEPARATOR, 7, b""),
+        older_event(4, SEPARATOR, 0, b""),
+    ] {
+        assert_eq!(EventLog::parse(&first), Err(EventLogError::NoSpecId));
+    }
+}
+
+#[test]
 fn prefix_ends_at_the_first_thing_that_is_no_event() {
     let banks = [SHA1, SHA256];
     let log = [header(&banks), event(&banks, 4, SEPARATOR, 1, b"one")].concat();
@@ -124,4 +146,25 @@ fn prefix_ends_at_the_first_thing_that_is_no_event() {
     let (parsed, used) = EventLog::parse_prefix(&memory).unwrap();
     assert_eq!((parsed.events.len(), used), (1, log.len()));
     assert!(EventLog::parse_prefix(&memory[1..]).is_err());
+}
+
+#[test]
+fn only_unused_memory_may_be_behind_a_padded_log() {
+    let banks = [SHA256];
+    let log = [header(&banks), event(&banks, 4, SEPARATOR, 1, b"one")].concat();
+    let whole = EventLog::parse(&log);
+    for unused in [&[][..], &[0; 5000], &[0xff; 5000], &[0], &[0xff]] {
+        assert_eq!(EventLog::parse_padded(&[&log, unused].concat()), whole);
+    }
+    let offset = log.len();
+    let wrong = EventLogError::Digests {
+        offset,
+        expected: 1,
+    };
+    let dirty = [&log[..], &[0; 5000], &[1]].concat();
+    assert_eq!(EventLog::parse_padded(&dirty), Err(wrong));
+    let cut = EventLogError::Truncated {
+        offset: header(&banks).len(),
+    };
+    assert_eq!(EventLog::parse_padded(&log[..offset - 1]), Err(cut));
 }

@@ -100,12 +100,12 @@ pub(crate) fn ensure_same_events(prediction: &Prediction, log: &EventLog) -> Res
     for (&register, predicted) in &prediction.registers {
         let logged = log.digests(register.into());
         for (number, event) in predicted.events.iter().enumerate() {
-            let actual = logged.get(number);
+            let actual = logged.get(number).and_then(|logged| logged.sha256);
             ensure!(
-                actual == Some(&event.digests.sha256),
+                actual == Some(event.digests.sha256),
                 "PCR {register}, event {number} ({event}): predicted {}, logged {}",
                 event.digests.sha256,
-                actual.map_or("nothing".to_owned(), Sha256Digest::to_string)
+                actual.map_or("nothing".to_owned(), |actual| actual.to_string())
             );
         }
         ensure!(

@@ -169,8 +169,7 @@ fn describes(data: &[u8], text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use measurements::Sha256Digest;
-    use measurements::event_log::LoggedEvent;
+    use measurements::event_log::{Bank, BankDigests, LoggedEvent};
 
     use super::*;
 
@@ -180,10 +179,11 @@ mod tests {
         let event = |&pcr: &u32| LoggedEvent {
             pcr,
             event_type: 0,
-            digest: Sha256Digest::ZERO,
+            digests: BankDigests::zero(&[Bank::Sha256]),
             data: data.clone(),
         };
         EventLog {
+            banks: vec![Bank::Sha256],
             events: registers.iter().map(event).collect(),
         }
     }

@@ -1,0 +1,221 @@
+//! The answer for people.
+//!
+//! I/O: none.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use measurements::event_log::explain::{Explanation, Logs, RegisterCheck, Replay};
+use measurements::event_log::{Escaped, EventLog, UserspaceRegister, event_type};
+use measurements::reference::RegisterValue;
+
+use super::{Answer, Request};
+use crate::report::Outcome;
+
+/// The comparisons that were asked for; every event if none was.
+pub(super) fn document(answer: &Answer<'_>, request: &Request) -> String {
+    let mut text = String::new();
+    if let Some(checks) = &answer.checks {
+        write_checks(&mut text, checks, answer.logs.firmware);
+    }
+    if let Some((_, explanation)) = &answer.image {
+        write_explanation(&mut text, explanation);
+        for register in answer.unpredicted() {
+            let _ = writeln!(text, "PCR {register:2}  is not predicted for this image");
+        }
+        let image = request
+            .image
+            .as_deref()
+            .map(|path| path.display().to_string());
+        write_verdict(&mut text, answer, &image.unwrap_or_default());
+        if answer.checks.is_none() {
+            text.push_str(
+                "note: a log proves nothing by itself, give the quoted registers (--pcrs)\n",
+            );
+        }
+    }
+    if answer.checks.is_none() && answer.image.is_none() {
+        write_events(&mut text, &answer.logs);
+    }
+    text
+}
+
+/// Every register with what was extended into it.
+fn write_events(text: &mut String, logs: &Logs<'_>) {
+    for register in registers(logs) {
+        let name = name(logs.firmware, register);
+        let value = value(logs.replay(register));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name}  {value}");
+        for event in logs.firmware.extended(register.into()) {
+            let digest = value_or_dash(event.digests.of(logs.bank));
+            let mark = mark(event.is_confirmed());
+            let kind = type_name(event.event_type);
+            let words = event.describe();
+            let _ = writeln!(text, "        {digest}  {mark} {words} ({kind})");
+        }
+        for event in by_systemd(logs, register) {
+            let digest = value_or_dash(event.digests.of(logs.bank));
+            let mark = mark(event.is_confirmed());
+            let (words, kind) = (Escaped(&event.text), Escaped(&event.kind));
+            let _ = writeln!(
+                text,
+                "        {digest}  {mark} \"{words}\" (systemd: {kind})"
+            );
+        }
+    }
+    text.push_str(
+        "= the digest is of what the line says; ~ it is of something that the log only names\n",
+    );
+}
+
+fn write_checks(text: &mut String, checks: &[RegisterCheck], log: &EventLog) {
+    for check in checks {
+        let name = name(log, check.register);
+        let replayed = value(check.replayed);
+        let _ = match check.replay {
+            Replay::Equal => writeln!(text, "{name}  {replayed}  the log replays to it"),
+            Replay::EqualWithPhases(phases) => {
+                let given = join(&check.given);
+                let phases = phases.join(", ");
+                writeln!(
+                    text,
+                    "{name}  {given}  the log replays to it, followed by the boot phases {phases}"
+                )
+            }
+            Replay::NotLogged => {
+                let given = join(&check.given);
+                writeln!(text, "{name}  {given}  is not in this log")
+            }
+            Replay::Different => {
+                let given = join(&check.given);
+                writeln!(
+                    text,
+                    "{name}  differs\n  given     {given}\n  replayed  {replayed}"
+                )
+            }
+        };
+    }
+    let different: Vec<String> = checks
+        .iter()
+        .filter(|check| check.replay == Replay::Different)
+        .map(|check| trimmed_name(log, check.register))
+        .collect();
+    let has_compared = checks.iter().any(|check| check.replay != Replay::NotLogged);
+    let _ = if !different.is_empty() {
+        let different = different.join(", ");
+        writeln!(
+            text,
+            "the log is not the one of these registers: {different}"
+        )
+    } else if has_compared {
+        writeln!(text, "the log is the one of these registers")
+    } else {
+        writeln!(
+            text,
+            "could not tell: none of these registers is in the log"
+        )
+    };
+}
+
+fn write_explanation(text: &mut String, explanation: &Explanation) {
+    for register in &explanation.registers {
+        let index = register.register;
+        let measured = value(register.actual);
+        if register.findings.is_empty() {
+            let _ = writeln!(text, "PCR {index:2}  {measured}  as predicted");
+            continue;
+        }
+        let predicted = register.expected;
+        let _ = writeln!(
+            text,
+            "PCR {index:2}  differs\n  predicted  {predicted}\n  measured   {measured}"
+        );
+        for finding in &register.findings {
+            let _ = writeln!(text, "  - {}", finding.text);
+        }
+    }
+}
+
+fn write_verdict(text: &mut String, answer: &Answer<'_>, image: &str) {
+    let Some((_, explanation)) = &answer.image else {
+        return;
+    };
+    let different: Vec<String> = explanation
+        .registers
+        .iter()
+        .filter(|register| !register.findings.is_empty())
+        .map(|register| format!("PCR {}", register.register))
+        .collect();
+    let _ = match answer.outcome() {
+        _ if !different.is_empty() => {
+            writeln!(text, "different from {image}: {}", different.join(", "))
+        }
+        Outcome::Undecided => writeln!(text, "could not tell: {image} is not predicted in full"),
+        Outcome::Good | Outcome::Bad => writeln!(text, "equal to {image}"),
+    };
+}
+
+/// Registers that anything was extended into.
+pub(super) fn registers(logs: &Logs<'_>) -> BTreeSet<u8> {
+    let events = logs.firmware.events.iter();
+    let extended = events.filter(|event| event.is_extended());
+    let firmware = extended.filter_map(|event| u8::try_from(event.pcr).ok());
+    let userspace = logs.userspace.iter().flat_map(|log| &log.events);
+    let userspace = userspace.filter_map(|event| register_of(event.register));
+    firmware.chain(userspace).collect()
+}
+
+/// The number of a register that logs have; `None` for memory of the TPM.
+pub(super) fn register_of(register: UserspaceRegister) -> Option<u8> {
+    match register {
+        UserspaceRegister::Pcr(pcr) => Some(pcr),
+        UserspaceRegister::Rtmr(rtmr) => rtmr.checked_add(1),
+        UserspaceRegister::NvIndex(_) => None,
+    }
+}
+
+fn by_systemd<'a>(
+    logs: &Logs<'a>,
+    register: u8,
+) -> impl Iterator<Item = &'a measurements::event_log::UserspaceEvent> {
+    let events = logs.userspace.into_iter().flat_map(|log| &log.events);
+    events.filter(move |event| register_of(event.register) == Some(register))
+}
+
+pub(super) fn type_name(event_type: u32) -> String {
+    let known = event_type::name(event_type).map(str::to_owned);
+    known.unwrap_or_else(|| format!("{event_type:#x}"))
+}
+
+/// `PCR  4`, `RTMR 1`; of one width.
+fn name(log: &EventLog, register: u8) -> String {
+    match (log.is_of_tdx(), register.checked_sub(1)) {
+        (false, _) => format!("PCR {register:2}"),
+        (true, None) => "MRTD  ".to_owned(),
+        (true, Some(rtmr)) => format!("RTMR {rtmr}"),
+    }
+}
+
+fn trimmed_name(log: &EventLog, register: u8) -> String {
+    let name = name(log, register);
+    let words: Vec<&str> = name.split_whitespace().collect();
+    words.join(" ")
+}
+
+fn value(value: Option<RegisterValue>) -> String {
+    value.map_or_else(|| "unknown".to_owned(), |value| value.to_string())
+}
+
+fn value_or_dash(value: Option<RegisterValue>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+fn mark(is_confirmed: bool) -> char {
+    if is_confirmed { '=' } else { '~' }
+}
+
+fn join(values: &[RegisterValue]) -> String {
+    let values: Vec<String> = values.iter().map(RegisterValue::to_string).collect();
+    values.join(" or ")
+}
