@@ -1,29 +1,35 @@
 //! Verifies evidence: what a confidential machine says about itself, and who vouches for it.
 //!
 //! Evidence comes from whoever wants to be trusted, so every parser here is bounded and none
-//! panics. What was proven is a type that only the verifying function makes:
+//! panics. What was proven is a type that only the verifying function makes, and whether that is
+//! good enough is another's question:
 //!
 //! ```
-//! use std::collections::BTreeMap;
+//! use attestation::{Binding, Collateral, Evidence, EvidenceKind, Policy, TrustRoots, Verifier};
 //!
-//! use attestation::tpm_quote::{self, AkPublic, QuoteError};
-//!
-//! /// Whether the machine whose TPM holds `ak` had exactly this in PCR 11 when asked.
-//! fn is_as_expected(
-//!     ak: &AkPublic,
-//!     (quote, signature): (&[u8], &[u8]),
-//!     nonce: &[u8],
-//!     expected: [u8; 32],
-//! ) -> Result<bool, QuoteError> {
-//!     let claimed = BTreeMap::from([(11, expected)]);
-//!     let verified = tpm_quote::verify(quote, signature, ak, &claimed, nonce)?;
-//!     Ok(verified.pcr(11) == Some(&expected))
+//! /// Whether the machine behind a TLS connection runs an image that `policy` names.
+//! fn is_trusted(
+//!     document: &[u8],
+//!     collateral: &Collateral,
+//!     (key, nonce): (&[u8], &[u8]),
+//!     now: u64,
+//!     policy: &Policy,
+//! ) -> Result<bool, Box<dyn std::error::Error>> {
+//!     let evidence = Evidence::parse_atls(EvidenceKind::AzureTdx, document)?;
+//!     let verifier = Verifier::new(TrustRoots::pinned());
+//!     let verified = verifier.verify(&evidence, collateral, &Binding::atls(key, nonce), now)?;
+//!     let appraisal = policy.appraise(&verified);
+//!     for difference in appraisal.nearest().iter().flat_map(|image| image.differences()) {
+//!         println!("{difference:?}");
+//!     }
+//!     Ok(appraisal.is_trusted())
 //! }
 //! ```
 //!
-//! Left out: what a machine *should* measure to (crate `measurements`).
+//! Left out: what a machine *should* measure to (crate `measurements`), and making evidence: the
+//! hardware belongs to the programs, which implement [`Attester`].
 //!
-//! I/O: none.
+//! I/O: none, but for [`fetch`]: Intel's collateral from the network and in files.
 
 #![deny(
     clippy::unwrap_used,
@@ -42,4 +48,24 @@
     )
 )]
 
+pub mod attester;
+pub mod binding;
+pub mod collateral;
+pub mod evidence;
+pub mod fetch;
+mod hash;
+mod pem;
+pub mod policy;
+mod roots;
+pub mod td_quote;
+pub mod tls;
 pub mod tpm_quote;
+pub mod verify;
+
+pub use attester::{AttestError, Attester, Attesting};
+pub use binding::Binding;
+pub use collateral::Collateral;
+pub use evidence::{Evidence, EvidenceKind};
+pub use policy::{Appraisal, Policy, TcbPolicy};
+pub use roots::TrustRoots;
+pub use verify::{TcbStatus, Verified, Verifier, VerifyError};

@@ -99,6 +99,27 @@ impl SoftwareTpm {
         ));
     }
 
+    /// Whether `tpm2_checkquote` accepts the last quote, with these contents of its three files.
+    fn checkquote(&self, selection: &str, files: [&[u8]; 3]) -> bool {
+        let names = ["check.quote", "check.signature", "check.pcrs"];
+        for (name, contents) in names.iter().zip(files) {
+            std::fs::write(self.directory.path().join(name), contents).unwrap();
+        }
+        let nonce: String = NONCE.iter().map(|byte| format!("{byte:02x}")).collect();
+        let [quote, signature, pcrs] = names;
+        let arguments = format!(
+            "checkquote -u ak.pem -g sha256 -m {quote} -s {signature} -f {pcrs} -F values -l {selection} -q {nonce}"
+        );
+        Command::new("tpm2")
+            .args(arguments.split(' '))
+            .current_dir(&self.directory)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    }
+
     /// The values that the last quote is about, which were of these registers.
     fn pcrs(&self, registers: impl IntoIterator<Item = u8>) -> BTreeMap<u8, [u8; 32]> {
         let bytes = self.read("pcrs");
@@ -220,4 +241,36 @@ fn a_key_that_signs_anything_is_no_attestation_key() {
         matches!(result, Err(AkError::Attributes { .. })),
         "{result:?}"
     );
+}
+
+#[test]
+fn tpm2_checkquote_and_we_agree() {
+    let Some(tpm) = SoftwareTpm::start() else {
+        return;
+    };
+    let ak = tpm.make_key(RESTRICTED).unwrap();
+    tpm.run("readpublic -c ak -f pem -o ak.pem");
+    let (selection, registers) = ("sha256:4,9,11", [4, 9, 11]);
+    tpm.quote(selection);
+    let files = ["quote", "signature", "pcrs"].map(|name| tpm.read(name));
+    let we_accept = |files: &[Vec<u8>; 3]| {
+        let [quote, signature, pcrs] = files;
+        let (values, _) = pcrs.as_chunks::<32>();
+        let pcrs = registers.into_iter().zip(values.iter().copied()).collect();
+        verify(quote, signature, &ak, &pcrs, NONCE).is_ok()
+    };
+    let they_accept =
+        |files: &[Vec<u8>; 3]| tpm.checkquote(selection, files.each_ref().map(Vec::as_slice));
+    assert!(we_accept(&files));
+    assert!(they_accept(&files));
+    for file in 0..files.len() {
+        let length = files[file].len();
+        for position in (0..length).step_by(length / 12) {
+            let mut changed = files.clone();
+            changed[file][position] ^= 1 << (position % 8);
+            let place = format!("byte {position} of file {file}");
+            assert_eq!(we_accept(&changed), they_accept(&changed), "{place}");
+            assert!(!we_accept(&changed), "{place}");
+        }
+    }
 }

@@ -18,4 +18,5 @@ pub mod memory;
 pub mod ports;
 pub mod qmp;
 pub mod tamper;
+pub mod tee;
 pub mod tpm;
