@@ -2,6 +2,7 @@
 //!
 //! I/O: opens both images, read-only.
 
+mod causes;
 mod comparison;
 mod coverage;
 mod decompress;
@@ -23,7 +24,7 @@ use clap::Args;
 use measurements::Image;
 use serde::Serialize;
 
-use crate::measure::{AssumptionArguments, open};
+use crate::measure::{AssumptionArguments, MachineKind, open};
 use crate::report::{Outcome, Report};
 use comparison::{Comparison, Measured};
 use facts::Facts;
@@ -31,9 +32,10 @@ use facts::Facts;
 /// Explains why two images measure differently: UKI sections, files of the initrd, words of the
 /// command line, partitions and root hashes.
 ///
-/// Compares PCR 4, 9 and 11 (and 12, where an old boot loader extends it) as `cvmctl measure`
-/// predicts them, and names what behind each differs. What differs and is covered by none of them
-/// is named too.
+/// Compares PCR 4, 9 and 11 of a vTPM (and 12, where an old boot loader extends it) and RTMR1 and
+/// RTMR2 of a bare TDX guest as `cvmctl measure` predicts them, and names what behind each differs.
+/// What differs and is covered by none of them is named too. RTMR1 holds the partition table, so
+/// that it is predicted of disks only; of PCRs, only PCR 5 has it, which is not predicted.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct DiffArguments {
@@ -47,13 +49,17 @@ pub(crate) struct DiffArguments {
     #[arg(long)]
     json: bool,
 
+    /// The kind of machine whose registers decide on the exit code; the text has both kinds
+    #[arg(long, value_enum, default_value_t = MachineKind::Azure)]
+    attestation_type: MachineKind,
+
     #[command(flatten)]
     assumptions: AssumptionArguments,
 }
 
 const EXIT_CODES: &str = "\
-Exit codes:
-  0  both measure the same, even if they differ in what is not measured
+Exit codes, for the registers of --attestation-type:
+  0  both measure the same, even if they differ in what is not measured there
   1  they measure differently
   2  could not tell";
 
@@ -107,7 +113,11 @@ pub(crate) fn run(arguments: DiffArguments) -> anyhow::Result<Report> {
     };
     let is_identical = are_identical(&arguments.a, &arguments.b)?;
     let comparison = Comparison::of(facts, is_identical, &mut a, &mut b)?;
-    let outcome = match comparison.measured {
+    let measured = match arguments.attestation_type {
+        MachineKind::Azure => comparison.measured.vtpm,
+        MachineKind::Dcap | MachineKind::Gcp => comparison.measured.tdx,
+    };
+    let outcome = match measured {
         Measured::Alike => Outcome::Good,
         Measured::Differently => Outcome::Bad,
         Measured::Unknown => Outcome::Undecided,

@@ -2,6 +2,7 @@
 //!
 //! I/O: opens the logs, the image and the file of registers, read-only.
 
+mod image;
 mod json;
 mod pcrs;
 mod request;
@@ -13,22 +14,18 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use measurements::Prediction;
-use measurements::event_log::explain::{Explanation, Logs, RegisterCheck, Replay};
+use measurements::event_log::explain::{Logs, RegisterCheck, Replay};
 use measurements::event_log::{Bank, EventLog, UserspaceLog};
-use measurements::predict::pcr11;
 use measurements::reference::RegisterValue;
 
+use image::Compared;
 pub(crate) use request::EventlogArguments;
 use request::Request;
 
-use crate::measure;
 use crate::report::{Outcome, Report, printable};
 
 /// Largest log that is read; firmware's area has 64 KiB.
 const MAX_LOG: u64 = 16 << 20;
-/// Registers that a prediction must have: without them, it says little.
-const PREDICTED: [u8; 3] = [4, 9, 11];
 
 /// Everything that is said about a log, before it is put into words.
 struct Answer<'a> {
@@ -38,7 +35,7 @@ struct Answer<'a> {
     /// Against registers that were given.
     checks: Option<Vec<RegisterCheck>>,
     /// Against an image that was given.
-    image: Option<(Prediction, Explanation)>,
+    image: Option<Compared>,
 }
 
 /// Reads the log and compares it with what was given.
@@ -49,15 +46,6 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<Report> {
     let given = request.pcrs.as_deref().map(pcrs::read).transpose()?;
     let bank = choose_bank(request.bank, &firmware, given.as_deref())?;
     let given = given.map(|given| of_bank(&given, bank)).transpose()?;
-    let image = request.image.as_deref();
-    let prediction = image.map(|path| predict(path, request)).transpose()?;
-    ensure!(
-        prediction.is_none() || !firmware.is_of_tdx(),
-        "compare {} with an image: the log is of a TDX machine without a vTPM, whose registers are \
-         not predicted here",
-        request.log.display()
-    );
-
     let userspace = userspace.transpose()?;
     let logs = Logs {
         firmware: &firmware,
@@ -73,14 +61,11 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<Report> {
         userspace: proven.as_ref().or(logs.userspace),
         ..logs
     };
-    let image = prediction.map(|prediction| {
-        let explanation = logs.explain(&prediction);
-        (prediction, explanation)
-    });
-    if let Some((prediction, _)) = &image {
-        for note in &prediction.notes {
-            eprintln!("cvmctl: note: {}", printable(note));
-        }
+    let image = request.image.as_deref();
+    let image = image.map(|path| image::compare(logs, path, request));
+    let image = image.transpose()?;
+    for note in image.iter().flat_map(|image| &image.notes) {
+        eprintln!("cvmctl: note: {}", printable(note));
     }
     let answer = Answer {
         logs,
@@ -103,24 +88,17 @@ impl Answer<'_> {
     fn outcome(&self) -> Outcome {
         let checks = self.checks.as_deref().unwrap_or_default();
         let has = |replay| checks.iter().any(|check| check.replay == replay);
-        let is_different = self.image.as_ref().is_some_and(|(_, e)| !e.is_equal());
+        let image = self.image.as_ref();
+        let is_different = image.is_some_and(|image| !image.explanation.is_equal());
+        let is_incomplete = image.is_some_and(|image| !image.is_complete);
         let is_undecided = self.checks.is_some() && checks.iter().all(is_not_logged);
         if is_different || has(Replay::Different) {
             Outcome::Bad
-        } else if is_undecided || !self.unpredicted().is_empty() {
+        } else if is_undecided || is_incomplete {
             Outcome::Undecided
         } else {
             Outcome::Good
         }
-    }
-
-    /// Registers that should be predicted but are not.
-    fn unpredicted(&self) -> Vec<u8> {
-        let Some((prediction, _)) = &self.image else {
-            return Vec::new();
-        };
-        let is_missing = |register: &u8| !prediction.registers.contains_key(register);
-        PREDICTED.into_iter().filter(is_missing).collect()
     }
 }
 
@@ -182,19 +160,6 @@ fn bank_of(value: RegisterValue) -> Bank {
         RegisterValue::Sha256(_) => Bank::Sha256,
         RegisterValue::Sha384(_) => Bank::Sha384,
     }
-}
-
-fn predict(path: &Path, request: &Request) -> anyhow::Result<Prediction> {
-    let mut image = measure::open(path, &request.assumptions)?;
-    let mut prediction = measure::predict(&mut image, path)?;
-    if !request.phases.is_empty()
-        && let Some(register) = prediction.registers.remove(&pcr11::INDEX)
-    {
-        let phases = request.phases.iter().map(String::as_str);
-        let register = pcr11::after_phases(register, phases);
-        prediction.registers.insert(pcr11::INDEX, register);
-    }
-    Ok(prediction)
 }
 
 fn read_userspace(path: &Path) -> anyhow::Result<UserspaceLog> {

@@ -16,8 +16,9 @@ use measurements::predict::pcr11;
 use measurements::tdx::{self, TdxPrediction};
 use measurements::{Assumptions, Image, Prediction};
 
+pub(crate) use predicted::Name;
 use predicted::Predicted;
-pub(crate) use request::{AssumptionArguments, Bank, MeasureArguments};
+pub(crate) use request::{AssumptionArguments, Bank, MachineKind, MeasureArguments};
 use request::{Machine, Request, Task, TdxHost};
 
 use crate::report::{Outcome, Report, printable};

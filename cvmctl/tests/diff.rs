@@ -74,6 +74,10 @@ fn assert_lines(actual: &str, expected: &[&str]) {
     assert_eq!(actual, expected.join("\n"));
 }
 
+const PCR_5: &str =
+    "PCR 5 is not predicted, but it differs: firmware measures the partition table into it";
+const EQUAL: &str = "vTPM: equal: PCR 4, PCR 9, PCR 11";
+
 /// The images of nodes that differ in their initrds.
 fn initrds(a: Vec<u8>, b: Vec<u8>) -> Images {
     let node = |initrd| Node {
@@ -99,7 +103,7 @@ fn identical_images_are_0() {
     );
     let json = images.json(0);
     assert_eq!(json["identical"], true);
-    assert_eq!(json["measured"], "alike");
+    assert_eq!(json["measured"], json!({"vtpm": "alike", "tdx": "alike"}));
     assert_eq!(json["images"]["a"]["kernel"], "6.12.57-cloud");
 }
 
@@ -126,11 +130,15 @@ fn changed_command_line_is_explained_word_by_word() {
             "PCR 11: .cmdline: data: - console=ttyS0",
             "PCR 11: .cmdline: data: + console=tty0",
             "PCR 11: .cmdline: data: + init=/bin/sh",
-            "different: PCR 4, PCR 9, PCR 11",
+            "RTMR2: as PCR 9, PCR 11",
+            "not known: RTMR1 is not predicted: it holds the partition table of a disk",
+            "vTPM: different: PCR 4, PCR 9, PCR 11",
+            "bare TDX: different: RTMR2",
         ],
     );
     let json = images.json(1);
-    assert_eq!(json["measured"], "differently");
+    let measured = json!({"vtpm": "differently", "tdx": "differently"});
+    assert_eq!(json["measured"], measured);
     let text =
         json!([{"removed": "console=ttyS0"}, {"added": "console=tty0"}, {"added": "init=/bin/sh"}]);
     assert_eq!(json["sections"][0]["text"], text);
@@ -138,7 +146,12 @@ fn changed_command_line_is_explained_word_by_word() {
         json["registers"]["9"]["causes"][0]["event"],
         "kernel command line"
     );
-    assert_eq!(json["registers"].as_object().unwrap().len(), 3);
+    let registers: Vec<_> = json["registers"].as_object().unwrap().keys().collect();
+    assert_eq!(registers, ["11", "4", "9", "rtmr2"]);
+    assert_eq!(json["equal_registers"], json!([]));
+    let rtmr2 = &json["registers"]["rtmr2"];
+    assert_eq!(rtmr2["sha384"]["a"].as_str().unwrap().len(), 96);
+    assert_eq!(rtmr2["causes"][1], json["registers"]["9"]["causes"][0]);
     assert_eq!(json["not_covered"], json!([]));
 }
 
@@ -166,7 +179,10 @@ fn changed_file_of_the_initrd_is_named() {
             "PCR 4: Authenticode digest of the UKI: .initrd",
             "PCR 9: initrd: usr/lib/foo changed (1234 → 1240 bytes)",
             "PCR 11: .initrd: data: usr/lib/foo changed (1234 → 1240 bytes)",
-            "different: PCR 4, PCR 9, PCR 11",
+            "RTMR2: as PCR 9, PCR 11",
+            "not known: RTMR1 is not predicted: it holds the partition table of a disk",
+            "vTPM: different: PCR 4, PCR 9, PCR 11",
+            "bare TDX: different: RTMR2",
         ],
     );
 }
@@ -325,7 +341,10 @@ fn changed_kernel_is_named_by_its_version() {
             "PCR 4: Authenticode digest of the UKI: .linux",
             "PCR 4: Authenticode digest of .linux: Linux 6.12.57-cloud → 6.12.58-cloud",
             "PCR 11: .linux: data: Linux 6.12.57-cloud → 6.12.58-cloud",
-            "different: PCR 4, PCR 11",
+            "RTMR2: as PCR 11",
+            "not known: RTMR1 is not predicted: it holds the partition table of a disk",
+            "vTPM: different: PCR 4, PCR 11",
+            "bare TDX: different: RTMR2",
         ],
     );
     let mut rebuilt = Node::new();
@@ -382,12 +401,12 @@ fn changed_file_of_the_root_is_explained_by_blocks_and_root_hash() {
             &format!("PCR 9: kernel command line: + roothash={new}"),
             &format!("PCR 11: .cmdline: data: - roothash={old}"),
             &format!("PCR 11: .cmdline: data: + roothash={new}"),
-            "also differs, but is not measured:",
-            &format!(
-                "  partition 2 (root, \"root-x86-64\"), its entry in the partition table, which \
-                 firmware measures into PCR 5 (RTMR 1 of bare TDX), not compared here: GUID {guids}"
-            ),
-            "different: PCR 4, PCR 9, PCR 11",
+            &format!("RTMR1: partition table: partition 2 (root, \"root-x86-64\"): GUID {guids}"),
+            "RTMR1: as PCR 4",
+            "RTMR2: as PCR 9, PCR 11",
+            PCR_5,
+            "vTPM: different: PCR 4, PCR 9, PCR 11",
+            "bare TDX: different: RTMR1, RTMR2",
         ],
     );
     let json = images.json(1);
@@ -421,26 +440,16 @@ fn hash_tree_alone_is_told_from_the_data() {
 
 #[test]
 fn what_differs_without_being_measured_is_said_aloud() {
-    const ALOUD: &str =
-        "BOTH MEASURE THE SAME, but they are not the same: PCR 4, 9 and 11 do not cover";
+    const ALOUD: &str = "BOTH MEASURE THE SAME, but they are not the same: PCR 4, PCR 9, PCR 11, \
+                         RTMR1, RTMR2 do not cover";
     let node = Node::new();
     let mut root = Node::new();
     root.root[0] = 0;
-    let labelled = Node {
-        root_label: "other",
-        ..Node::new()
-    };
     let mut elsewhere = node.disk();
     *elsewhere.last_mut().unwrap() = 1;
     let mut esp = node.disk();
     let last = esp_end(&esp) - 1;
     esp[last] = 1;
-    let beside = |list: &str| {
-        format!(
-            "its entry in the partition table, which firmware measures \
-        into PCR 5 (RTMR 1 of bare TDX), not compared here: {list}"
-        )
-    };
     for (b, before, expected) in [
         (
             support::vhd(node.disk()),
@@ -455,14 +464,6 @@ fn what_differs_without_being_measured_is_said_aloud() {
                 .to_owned(),
         ),
         (
-            labelled.disk(),
-            Some("partition 2 (root, \"root-x86-64\") changed"),
-            format!(
-                "partition 2 (root, \"root-x86-64\"), {}",
-                beside("label root-x86-64 → other")
-            ),
-        ),
-        (
             esp,
             Some("partition 1 (EFI system partition, \"esp\") changed"),
             "partition 1 (EFI system partition, \"esp\"), its contents: what is started from it \
@@ -472,22 +473,148 @@ fn what_differs_without_being_measured_is_said_aloud() {
         (
             elsewhere,
             None,
-            "what is outside of all partitions: disk GUID, backup partition table, unused space, \
-             or a VHD's footer"
+            "what is outside of all partitions: backup partition table, unused space, or a VHD's \
+             footer"
                 .to_owned(),
         ),
     ] {
         let images = Images::of(node.disk(), b);
         let report = images.report(0);
-        let end = format!("{ALOUD}\n  {expected}\nequal: PCR 4, 9, 11");
+        let end = format!("{ALOUD}\n  {expected}\n{EQUAL}\nbare TDX: equal: RTMR1, RTMR2");
         assert!(report.ends_with(&end), "{report}");
         assert_eq!(report.lines().next().filter(|line| *line != ALOUD), before);
         let json = images.json(0);
-        assert_eq!(json["measured"], "alike");
+        assert_eq!(json["measured"], json!({"vtpm": "alike", "tdx": "alike"}));
         assert_eq!(json["identical"], false);
         assert_eq!(json["not_covered"], json!([expected]));
         assert_eq!(json["registers"], json!({}));
+        let equal = json!(["4", "9", "11", "rtmr1", "rtmr2"]);
+        assert_eq!(json["equal_registers"], equal);
     }
+}
+
+/// What is said of two disks that a vTPM cannot tell apart and a bare TDX guest can, for each kind
+/// of machine; and as JSON.
+fn only_rtmr1_differs(images: &Images) -> (String, Value) {
+    let report = images.report(0);
+    let (code, stdout, stderr) = images.run(&["a", "b", "--attestation-type", "azure-tdx"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    for kind in ["dcap-tdx", "gcp-tdx"] {
+        let arguments = ["a", "b", "--attestation-type", kind];
+        assert_eq!(images.run(&arguments), (1, stdout.clone(), String::new()));
+    }
+    assert!(!report.contains("BOTH MEASURE THE SAME"), "{report}");
+    let json = images.json(0);
+    let measured = json!({"vtpm": "alike", "tdx": "differently"});
+    assert_eq!(json["measured"], measured);
+    assert_eq!(json["equal_registers"], json!(["4", "9", "11", "rtmr2"]));
+    assert_eq!(json["not_predicted"], json!([PCR_5]));
+    (report, json)
+}
+
+#[test]
+fn partition_table_is_measured_in_rtmr1_and_pcr_5_only() {
+    let labelled = Node {
+        root_label: "other",
+        ..Node::new()
+    };
+    let (report, json) = only_rtmr1_differs(&Images::of(Node::new().disk(), labelled.disk()));
+    let entry = "partition 2 (root, \"root-x86-64\"): label root-x86-64 → other";
+    assert_lines(
+        &report,
+        &[
+            "partition 2 (root, \"root-x86-64\") changed",
+            "  label root-x86-64 → other",
+            &format!("RTMR1: partition table: {entry}"),
+            PCR_5,
+            EQUAL,
+            "bare TDX: different: RTMR1",
+        ],
+    );
+    assert_eq!(json["not_covered"], json!([]));
+    let rtmr1 = &json["registers"]["rtmr1"];
+    let cause = json!([{"event": "partition table", "because": [entry]}]);
+    assert_eq!(rtmr1["causes"], cause);
+    assert_eq!(rtmr1["sha256"], Value::Null);
+    assert_ne!(rtmr1["sha384"]["a"], rtmr1["sha384"]["b"]);
+}
+
+#[test]
+fn header_of_the_partition_table_is_measured_with_it() {
+    let mut other = Node::new().disk();
+    let header = &mut other[512..604];
+    // A byte of the disk's GUID.
+    header[60] = 0xab;
+    header[16..20].fill(0);
+    let checksum = support::crc32(header);
+    header[16..20].copy_from_slice(&checksum.to_le_bytes());
+    let (report, _) = only_rtmr1_differs(&Images::of(Node::new().disk(), other));
+    assert_lines(
+        &report,
+        &[
+            "RTMR1: partition table: its header (disk GUID, size of the disk) or its entries' \
+             attributes",
+            PCR_5,
+            EQUAL,
+            "bare TDX: different: RTMR1",
+        ],
+    );
+}
+
+#[test]
+fn contents_of_a_partition_that_one_disk_has_are_not_measured() {
+    let parts = |more: &[node::Partition<'_>]| {
+        let esp = support::esp(&Node::new().efi());
+        let esp: node::Partition<'_> = (ESP_TYPE, guid(&"12".repeat(16)), "esp", &esp);
+        disk(&[&[esp], more].concat())
+    };
+    let data: node::Partition<'_> = (
+        guid("0fc63daf848347728e793d69d8477de4"),
+        guid(&"34".repeat(16)),
+        "data",
+        &[7; 4096],
+    );
+    let (report, _) = only_rtmr1_differs(&Images::of(parts(&[]), parts(&[data])));
+    assert_lines(
+        &report,
+        &[
+            "partition 2 (Linux data, \"data\") added",
+            "  4096 bytes",
+            "RTMR1: partition table: partition 2 (Linux data, \"data\") added, 4096 bytes",
+            PCR_5,
+            "also differs, but is not measured:",
+            "  partition 2 (Linux data, \"data\"), its contents: only one image has it",
+            EQUAL,
+            "bare TDX: different: RTMR1",
+        ],
+    );
+}
+
+#[test]
+fn rtmr1_of_a_bare_uki_is_not_known() {
+    let node = Node::new();
+    let images = Images::of(node.efi(), node.disk());
+    let report = images.report(0);
+    assert!(
+        report.contains(
+            "\nnot known: a: RTMR1 is not predicted: it holds the partition table of a disk\n"
+        ),
+        "{report}"
+    );
+    assert!(
+        report.contains("\nBOTH MEASURE THE SAME, but they are not the same: PCR 4, PCR 9, PCR 11, RTMR2 do not cover\n"),
+        "{report}"
+    );
+    let entry = "  partition 2 (root, \"root-x86-64\"), its entry in the partition table, which firmware \
+                 measures into PCR 5 or RTMR1, not compared here: 40960 bytes\n";
+    assert!(report.contains(entry), "{report}");
+    let led_to = "partition 2 (root, \"root-x86-64\") added\n  40960 bytes\n  covered by roothash= on the \
+                  command line (PCR 4, 9, 11)\n";
+    assert!(report.contains(led_to), "{report}");
+    let end = "\nbare TDX: could not tell whether they measure the same (equal: RTMR2)";
+    assert!(report.ends_with(&format!("{EQUAL}{end}")), "{report}");
+    let (code, _, _) = images.run(&["a", "b", "--attestation-type", "dcap-tdx"]);
+    assert_eq!(code, 2);
 }
 
 /// The byte after the first partition.
@@ -520,7 +647,10 @@ fn signature_is_not_measured_and_headers_are() {
         &[
             "PCR 4: Authenticode digest of the UKI: its headers or its certificates' size; all \
              sections are equal",
-            "different: PCR 4",
+            "note: no Linux version in .uname, taken for 6.9 or newer",
+            "not known: RTMR1 is not predicted: it holds the partition table of a disk",
+            "vTPM: different: PCR 4",
+            "bare TDX: could not tell whether they measure the same (equal: RTMR2)",
         ],
     );
 }
@@ -571,7 +701,11 @@ fn added_and_removed_sections_are_named() {
             "PCR 4: Authenticode digest of the UKI: .splash",
             "PCR 11: .splash: name: only the second measures it",
             "PCR 11: .splash: data: only the second measures it",
-            "different: PCR 4, PCR 11",
+            "RTMR2: as PCR 11",
+            "note: no Linux version in .uname, taken for 6.9 or newer",
+            "not known: RTMR1 is not predicted: it holds the partition table of a disk",
+            "vTPM: different: PCR 4, PCR 11",
+            "bare TDX: different: RTMR2",
         ],
     );
     let report = Images::of(&more, &plain).report(1);
@@ -594,10 +728,14 @@ fn what_cannot_be_predicted_is_2_and_what_differs_is_still_said() {
     assert!(report.contains("\n  - quiet\n  + debug\n"), "{report}");
     assert!(report.contains("\nnot known: predict a: "), "{report}");
     assert!(
-        report.ends_with("\ncould not tell whether they measure the same"),
+        report.ends_with(
+            "\nvTPM: could not tell whether they measure the same\n\
+             bare TDX: could not tell whether they measure the same"
+        ),
         "{report}"
     );
-    assert_eq!(images.json(2)["measured"], "unknown");
+    let measured = json!({"vtpm": "unknown", "tdx": "unknown"});
+    assert_eq!(images.json(2)["measured"], measured);
     // As the message says.
     let (code, stdout, _) = images.run(&["a", "b", "--stub-version", "257"]);
     assert_eq!(code, 1, "{stdout}");
@@ -639,6 +777,7 @@ fn help_says_what_the_exit_codes_mean() {
     let (code, stdout, _) = Images::new().run(&["--help"]);
     assert_eq!(code, 0);
     assert!(stdout.contains("  0  both measure the same, even if they differ in what is not"));
+    assert!(stdout.contains("Exit codes, for the registers of --attestation-type:\n"));
 }
 
 /// Says whether the tools are there; in CI they must be.
@@ -750,7 +889,9 @@ fn images_made_by_the_real_tools_are_explained() {
     }
     assert!(!report.contains("section .initrd"), "{report}");
     assert!(
-        report.ends_with("\ndifferent: PCR 4, PCR 9, PCR 11"),
+        report.ends_with(
+            "\nvTPM: different: PCR 4, PCR 9, PCR 11\nbare TDX: different: RTMR1, RTMR2"
+        ),
         "{report}"
     );
 

@@ -8,71 +8,25 @@
     reason = "a panic in a test is a failing test"
 )]
 
+#[path = "eventlog/files.rs"]
+mod files;
 #[path = "../../measurements/tests/event_log_support/mod.rs"]
 mod logs;
 #[path = "../../measurements/tests/support/mod.rs"]
 mod support;
 
-use std::process::Command;
-
+use files::Files;
 use logs::*;
 use measurements::event_log::{Bank, EventLog, LoggedEvent};
 use measurements::{Digests, Event, Prediction};
 use support::{pe, section, uki_sections};
-use tempfile::TempDir;
-
-/// What a run said and returned.
-#[derive(Debug)]
-struct Run {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
 
 /// A directory with `node.efi` and `boot.log`, the log of a machine that booted it.
-struct Files(TempDir);
-
-impl Files {
-    fn new() -> Self {
-        let files = Self(TempDir::new().unwrap());
-        files.write("node.efi", support::uki());
-        files.write("boot.log", write(&boot(support::uki(), &[]), &[SHA1]));
-        files
-    }
-
-    fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
-        std::fs::write(self.0.path().join(name), contents).unwrap();
-    }
-
-    fn run(&self, arguments: &[&str]) -> Run {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cvmctl"));
-        let command = command.current_dir(self.0.path()).arg("eventlog");
-        let output = command.args(arguments).output().unwrap();
-        Run {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    /// Runs with the outcome that is expected, and nothing on standard error.
-    fn output(&self, code: i32, arguments: &[&str]) -> String {
-        let run = self.run(arguments);
-        assert_eq!(
-            (run.code, run.stderr.as_str()),
-            (code, ""),
-            "{}",
-            run.stdout
-        );
-        run.stdout
-    }
-
-    /// The last line that is said when something could not be told.
-    fn error(&self, arguments: &[&str]) -> String {
-        let run = self.run(arguments);
-        assert_eq!((run.code, run.stdout.as_str()), (2, ""));
-        run.stderr
-    }
+fn node_files() -> Files {
+    let files = Files::new();
+    files.write("node.efi", support::uki());
+    files.write("boot.log", write(&boot(support::uki(), &[]), &[SHA1]));
+    files
 }
 
 /// A UKI in which these sections have other contents.
@@ -140,7 +94,7 @@ fn registers(prediction: &Prediction) -> String {
 
 #[test]
 fn events_are_listed_by_register_with_what_they_say() {
-    let files = Files::new();
+    let files = node_files();
     let table = files.output(0, &["boot.log"]);
     let name = Digests::of(b".linux\0").sha256;
     for line in [
@@ -158,7 +112,7 @@ fn events_are_listed_by_register_with_what_they_say() {
 
 #[test]
 fn unused_memory_behind_the_log_does_not_matter() {
-    let files = Files::new();
+    let files = node_files();
     let mut area = std::fs::read(files.0.path().join("boot.log")).unwrap();
     area.resize(64 << 10, 0xff);
     files.write("area", area);
@@ -167,7 +121,7 @@ fn unused_memory_behind_the_log_does_not_matter() {
 
 #[test]
 fn log_of_the_registers_is_0_in_every_form() {
-    let files = Files::new();
+    let files = node_files();
     let json = registers(&node());
     files.write("pcrs.json", &json);
     let values = measurements::reference::ReferenceValues::from_prediction(
@@ -208,7 +162,7 @@ fn log_of_the_registers_is_0_in_every_form() {
 
 #[test]
 fn log_of_other_registers_is_1_and_names_them() {
-    let files = Files::new();
+    let files = node_files();
     let other = support::predict(changed(&[(".initrd", b"other")])).unwrap();
     let text = files.output(1, &["boot.log", "--pcrs", &registers(&other)]);
     assert!(
@@ -225,7 +179,7 @@ fn log_of_other_registers_is_1_and_names_them() {
 
 #[test]
 fn boot_of_the_image_is_0() {
-    let files = Files::new();
+    let files = node_files();
     let text = files.output(
         0,
         &[
@@ -248,7 +202,7 @@ fn boot_of_the_image_is_0() {
 
 /// What is said about a boot of another image than `node.efi`.
 fn explained(changes: &[(&str, &[u8])], arguments: &[&str]) -> Vec<String> {
-    let files = Files::new();
+    let files = node_files();
     files.write("boot.log", write(&boot(changed(changes), &[]), &[]));
     let arguments = [&["boot.log", "--image", "node.efi"], arguments].concat();
     let text = files.output(1, &arguments);
@@ -307,7 +261,7 @@ fn changed_kernel_is_explained() {
 
 #[test]
 fn kernel_event_that_is_missing_or_one_too_many_is_explained() {
-    let files = Files::new();
+    let files = node_files();
     let mut log = boot(support::uki(), &[]);
     log.events.retain(|event| event.data != loaded_by_stub());
     let shim = measured(4, APPLICATION, b"shim", &loaded(r"\EFI\shimx64.efi"));
@@ -327,7 +281,7 @@ fn kernel_event_that_is_missing_or_one_too_many_is_explained() {
 
 #[test]
 fn phases_are_found_in_systemds_log_and_in_registers() {
-    let files = Files::new();
+    let files = node_files();
     let phase = |name: &str| {
         let digest = Digests::of(name.as_bytes()).sha256;
         format!(
@@ -376,7 +330,7 @@ fn phases_are_found_in_systemds_log_and_in_registers() {
 
 #[test]
 fn json_has_the_documented_form() {
-    let files = Files::new();
+    let files = node_files();
     let other = changed(&[(".initrd", b"other")]);
     let noted = LoggedEvent {
         digests: Digests::ZERO.into(),
@@ -441,7 +395,7 @@ fn json_has_the_documented_form() {
 
 #[test]
 fn what_cannot_be_told_is_2_and_says_why() {
-    let files = Files::new();
+    let files = node_files();
     files.write("old.log", older_event(4, SEPARATOR, 7, &[0; 4]));
     let cut = std::fs::read(files.0.path().join("boot.log")).unwrap();
     files.write("cut.log", &cut[..cut.len() - 1]);
@@ -451,9 +405,6 @@ fn what_cannot_be_told_is_2_and_says_why() {
     let mut log = boot(support::uki(), &[]);
     log.banks = vec![Bank::Sha256];
     files.write("sha256.log", write(&log, &[]));
-    log.banks = vec![Bank::Sha384];
-    log.events.truncate(2);
-    files.write("ccel", write(&log, &[]));
     for (arguments, expected) in [
         (&["no.log"][..], "cvmctl: open no.log: No such file"),
         (
@@ -472,10 +423,6 @@ fn what_cannot_be_told_is_2_and_says_why() {
         (
             &["sha256.log", "--pcrs", &sha384],
             "expected registers of a bank that the log has",
-        ),
-        (
-            &["ccel", "--image", "node.efi"],
-            "registers are not predicted here",
         ),
         (
             &["boot.log", "--image", "boot.log"],
@@ -514,12 +461,12 @@ fn what_cannot_be_told_is_2_and_says_why() {
 
 #[test]
 fn registers_of_tdx_are_named_as_such() {
-    let files = Files::new();
+    let files = node_files();
     let banks = vec![Bank::Sha384];
     let events = vec![measured(2, SEPARATOR, b"x", b"x")];
     let log = EventLog { banks, events };
     files.write("ccel", write(&log, &[]));
-    assert!(files.output(0, &["ccel"]).starts_with("RTMR 1  "));
+    assert!(files.output(0, &["ccel"]).starts_with("RTMR1   "));
     let value = log.replay(2).of(Bank::Sha384).unwrap();
     let given = format!(
         "{{\"rtmr1\": \"{value}\", \"mrtd\": \"{}\"}}",
@@ -527,7 +474,7 @@ fn registers_of_tdx_are_named_as_such() {
     );
     let text = files.output(0, &["ccel", "--pcrs", &given]);
     assert!(
-        text.contains(&format!("RTMR 1  {value}  the log replays to it\n")),
+        text.contains(&format!("RTMR1   {value}  the log replays to it\n")),
         "{text}"
     );
     assert!(text.contains("MRTD    "), "{text}");

@@ -1,5 +1,6 @@
 //! Reads event logs, replays them, says in words what their events are, and explains by which of
-//! them a machine differs from a [`Prediction`](crate::Prediction).
+//! them a machine differs from a [`Prediction`](crate::Prediction) or a
+//! [`TdxPrediction`](crate::tdx::TdxPrediction).
 //!
 //! Two logs list what was extended into the registers: the firmware's ([`EventLog`]; on a bare TDX
 //! machine the same format is called CCEL), and the one that systemd goes on with

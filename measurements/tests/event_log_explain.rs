@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::disallowed_methods,
     reason = "a panic in a test is a failing test, and test data comes from files"
 )]
@@ -11,7 +12,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use measurements::event_log::explain::{FindingKind, Logs, Replay};
+use measurements::event_log::explain::{Explanation, FindingKind, Logs, MachineLogs, Replay};
 use measurements::event_log::{
     Bank, EventLog, LoggedEvent, UserspaceEvent, UserspaceLog, UserspaceRegister,
 };
@@ -125,9 +126,17 @@ fn logs(firmware: &EventLog) -> Logs<'_> {
     }
 }
 
+/// Compares logs that are those of a vTPM.
+fn explain(logs: Logs<'_>, prediction: &Prediction) -> Explanation {
+    match logs.of_machine() {
+        MachineLogs::Vtpm(logs) => logs.explain(prediction),
+        MachineLogs::Tdx(_) => panic!("the log is taken for one of a TDX guest"),
+    }
+}
+
 /// Every finding with its register, as `PCR 9: …`.
 fn lines(logs: &Logs<'_>, expected: &Boot) -> Vec<String> {
-    let explanation = logs.explain(&expected.prediction());
+    let explanation = explain(*logs, &expected.prediction());
     for register in &explanation.registers {
         let is_equal = register.actual == Some(register.expected);
         assert_eq!(is_equal, register.findings.is_empty(), "{register:?}");
@@ -185,7 +194,7 @@ fn captured_boot_is_the_computed_one() {
         registers: [4, 9, 11].map(register).into(),
         notes: Vec::new(),
     };
-    let explanation = logs(&log).explain(&prediction);
+    let explanation = explain(logs(&log), &prediction);
     assert!(explanation.is_equal(), "{explanation:?}");
     let compared: Vec<_> = explanation.registers.iter().map(|r| r.register).collect();
     assert_eq!(compared, [4, 8, 9, 11, 12, 13, 14, 15]);
@@ -218,7 +227,7 @@ fn captured_boot_is_the_computed_one() {
             assert_eq!(check.replay, Replay::EqualWithPhases(&pcr11::PHASES));
         }
     }
-    let texts: Vec<_> = both.explain(&prediction).registers[3]
+    let texts: Vec<_> = explain(both, &prediction).registers[3]
         .findings
         .iter()
         .map(|finding| finding.text.clone())
@@ -526,7 +535,7 @@ fn bank_that_the_log_has_not_is_not_compared() {
     for event in &mut log.events {
         event.digests.sha256 = None;
     }
-    let explanation = logs(&log).explain(&Boot::new().prediction());
+    let explanation = explain(logs(&log), &Boot::new().prediction());
     assert!(!explanation.is_equal());
     for register in explanation.registers {
         assert_eq!(register.actual, None);
@@ -540,7 +549,7 @@ fn more_events_than_a_boot_has_are_counted_only() {
     let mut boot = Boot::new();
     boot.more = vec![measured(9, IPL, b"x", b"x"); 30_000];
     let log = boot.log();
-    let explanation = logs(&log).explain(&Boot::new().prediction());
+    let explanation = explain(logs(&log), &Boot::new().prediction());
     let register = explanation.registers.iter().find(|r| r.register == 9);
     assert_eq!(
         register.unwrap().findings[0].text,

@@ -6,16 +6,34 @@ use measurements::image::Partition;
 
 use super::partitions::{self, PartitionDifference};
 use super::sections::SectionDifference;
-use super::{Facts, Pair};
+use super::{Facts, Kind, Pair};
+
+/// What registers lead to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Covered {
+    /// Whether PCR 4 differs, which leads to all of what is started but signatures.
+    pub(super) is_uki: bool,
+    pub(super) table: Table,
+}
+
+/// What RTMR1 says about the partition tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Table {
+    Equal,
+    Different,
+    /// It is not predicted of both images.
+    NotCompared,
+}
 
 /// Returns what no register leads to, and notes for each partition which do.
-///
-/// `is_uki_covered`: whether PCR 4 differs, which leads to all of what is started but signatures.
 pub(super) fn not_covered(
     images: &Pair<Facts>,
     sections: &[SectionDifference],
     partitions: &mut [PartitionDifference],
-    is_uki_covered: bool,
+    Covered {
+        is_uki: is_uki_covered,
+        table,
+    }: Covered,
 ) -> Vec<String> {
     let mut list = Vec::new();
     if images.a.format != images.b.format {
@@ -29,14 +47,14 @@ pub(super) fn not_covered(
     let changed: Vec<_> = partitions.iter().filter_map(kind_of_changed).collect();
     for partition in &mut *partitions {
         let name = format!("partition {}", partition.name);
-        if !partition.entry.is_empty() {
+        if !partition.entry.is_empty() && table != Table::Different {
             list.push(format!(
-                "{name}, its entry in the partition table, which firmware measures into PCR 5 (RTMR \
-                 1 of bare TDX), not compared here: {}",
+                "{name}, its entry in the partition table, which firmware measures into PCR 5 or \
+                 RTMR1, not compared here: {}",
                 partition.entry.join(", ")
             ));
         }
-        if partition.contents.is_none() {
+        if partition.contents.is_none() && partition.change == Kind::Changed {
             continue;
         }
         match contents(images, partition, is_uki_covered) {
@@ -52,12 +70,17 @@ pub(super) fn not_covered(
             Err(reason) => list.push(format!("{name}, its contents: {reason}")),
         }
     }
-    if list.is_empty() && is_uki_equal && !is_uki_covered && partitions.is_empty() {
-        list.push(
-            "what is outside of all partitions: disk GUID, backup partition table, unused space, \
-             or a VHD's footer"
-                .to_owned(),
-        );
+    let is_all_equal = is_uki_equal && !is_uki_covered && partitions.is_empty();
+    if list.is_empty() && is_all_equal && table != Table::Different {
+        let disk_guid = if table == Table::Equal {
+            ""
+        } else {
+            "disk GUID, "
+        };
+        list.push(format!(
+            "what is outside of all partitions: {disk_guid}backup partition table, unused space, or \
+             a VHD's footer"
+        ));
     }
     list
 }
@@ -74,8 +97,11 @@ fn contents(
     difference: &PartitionDifference,
     is_uki_covered: bool,
 ) -> Result<String, String> {
-    let (Some(a), Some(b)) = (&difference.partitions.a, &difference.partitions.b) else {
-        return Err("only one image has it".to_owned());
+    let (a, b) = match (&difference.partitions.a, &difference.partitions.b) {
+        (Some(a), Some(b)) => (a, b),
+        (Some(a), None) => return contents_of_one(&images.a, a),
+        (None, Some(b)) => return contents_of_one(&images.b, b),
+        (None, None) => return Err("no image has it".to_owned()),
     };
     let kind = partitions::kind(a).unwrap_or_default();
     if kind == "EFI system partition" {
@@ -89,12 +115,8 @@ fn contents(
             )
         };
     }
-    let (partition, is_tree) = match kind {
-        "root" => ("root", false),
-        "root verity" => ("root", true),
-        "usr" => ("usr", false),
-        "usr verity" => ("usr", true),
-        _ => return Err("no hash of it is measured".to_owned()),
+    let Some((partition, is_tree)) = verified(kind) else {
+        return Err("no hash of it is measured".to_owned());
     };
     let option = format!("{partition}hash=");
     let hashes = (
@@ -116,6 +138,30 @@ fn contents(
         ));
     }
     Ok(format!("{option} on the command line (PCR 4, 9, 11)"))
+}
+
+/// Says what leads to a partition that the other image has not.
+fn contents_of_one(image: &Facts, partition: &Partition) -> Result<String, String> {
+    let verified = verified(partitions::kind(partition).unwrap_or_default());
+    let is_led_to = |(name, is_tree): &(&str, bool)| {
+        let hash = image.verity_hash(name);
+        hash.is_some_and(|hash| is_named(partition, &hash.hash, *is_tree))
+    };
+    match verified.filter(is_led_to) {
+        Some((name, _)) => Ok(format!("{name}hash= on the command line (PCR 4, 9, 11)")),
+        None => Err("only one image has it".to_owned()),
+    }
+}
+
+/// Which partition dm-verity checks with a partition of this kind, and whether that is the hash tree.
+fn verified(kind: &str) -> Option<(&'static str, bool)> {
+    match kind {
+        "root" => Some(("root", false)),
+        "root verity" => Some(("root", true)),
+        "usr" => Some(("usr", false)),
+        "usr verity" => Some(("usr", true)),
+        _ => None,
+    }
 }
 
 /// Says whether a hash leads to this partition: the first half of it is the data's GUID, the second

@@ -2,11 +2,14 @@
 //!
 //! I/O: none.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::Kind;
 use super::comparison::{Comparison, Measured};
+use super::registers::RegisterDifference;
 use super::sections::SectionDifference;
+use crate::measure::Name;
 
 /// Most lines for one section, and for one event of a register.
 const MAX_DETAILS: usize = 20;
@@ -40,14 +43,11 @@ pub(super) fn report(comparison: &Comparison) -> String {
             line(&mut text, 1, &format!("covered by {covered_by}"));
         }
     }
-    for (index, register) in &comparison.registers {
-        for cause in &register.causes {
-            let event = &cause.event;
-            for because in cause.because.iter().take(MAX_CAUSES) {
-                line(&mut text, 0, &format!("PCR {index}: {event}: {because}"));
-            }
-            more(&mut text, 0, cause.because.len(), MAX_CAUSES);
-        }
+    for (name, register) in &comparison.registers {
+        register_lines(&mut text, comparison, *name, register);
+    }
+    for sentence in &comparison.not_predicted {
+        line(&mut text, 0, sentence);
     }
     for note in &comparison.notes {
         line(&mut text, 0, &format!("note: {note}"));
@@ -75,26 +75,84 @@ fn section_lines(text: &mut String, section: &SectionDifference) {
     more(text, 1, details.len(), MAX_DETAILS);
 }
 
-fn verdict(text: &mut String, comparison: &Comparison) {
-    let not_covered = &comparison.not_covered;
-    match comparison.measured {
-        Measured::Differently => {
-            let indices = comparison.registers.keys();
-            let list: Vec<_> = indices.map(|index| format!("PCR {index}")).collect();
-            not_covered_lines(text, "also differs, but is not measured:", not_covered);
-            line(text, 0, &format!("different: {}", list.join(", ")));
+/// Every cause; of an RTMR, those that no PCR has.
+fn register_lines(
+    text: &mut String,
+    comparison: &Comparison,
+    name: Name,
+    register: &RegisterDifference,
+) {
+    let is_rtmr = matches!(name, Name::Rtmr(_));
+    let has = |other: &RegisterDifference, cause| other.causes.contains(cause);
+    let pcrs = || {
+        let registers = comparison.registers.iter();
+        registers.filter(|(name, _)| matches!(name, Name::Pcr(_)))
+    };
+    let mut said_of = BTreeSet::new();
+    for cause in &register.causes {
+        if is_rtmr && pcrs().any(|(_, pcr)| has(pcr, cause)) {
+            said_of.extend(
+                pcrs()
+                    .filter(|(_, pcr)| has(pcr, cause))
+                    .map(|(name, _)| *name),
+            );
+            continue;
         }
-        Measured::Alike => {
-            let what = "BOTH MEASURE THE SAME, but they are not the same: PCR 4, 9 and 11 do not \
-                        cover";
-            not_covered_lines(text, what, not_covered);
-            line(text, 0, "equal: PCR 4, 9, 11");
+        let event = &cause.event;
+        for because in cause.because.iter().take(MAX_CAUSES) {
+            line(text, 0, &format!("{name}: {event}: {because}"));
         }
-        Measured::Unknown => {
-            not_covered_lines(text, "also differs, but is not measured:", not_covered);
-            line(text, 0, "could not tell whether they measure the same");
-        }
+        more(text, 0, cause.because.len(), MAX_CAUSES);
     }
+    if !said_of.is_empty() {
+        line(text, 0, &format!("{name}: as {}", list(&said_of)));
+    }
+}
+
+fn verdict(text: &mut String, comparison: &Comparison) {
+    let measured = &comparison.measured;
+    let is_loud = measured.vtpm == Measured::Alike && measured.tdx != Measured::Differently;
+    let what = if is_loud {
+        format!(
+            "BOTH MEASURE THE SAME, but they are not the same: {} do not cover",
+            list(&comparison.equal_registers)
+        )
+    } else {
+        "also differs, but is not measured:".to_owned()
+    };
+    not_covered_lines(text, &what, &comparison.not_covered);
+    let is_pcr = |name: &Name| matches!(name, Name::Pcr(_));
+    let is_rtmr = |name: &Name| matches!(name, Name::Rtmr(_));
+    let vtpm = of_machine(comparison, measured.vtpm, is_pcr);
+    let tdx = of_machine(comparison, measured.tdx, is_rtmr);
+    line(text, 0, &format!("vTPM: {vtpm}"));
+    line(text, 0, &format!("bare TDX: {tdx}"));
+}
+
+/// What it means for one kind of machine.
+fn of_machine(
+    comparison: &Comparison,
+    measured: Measured,
+    is_own: impl Fn(&Name) -> bool,
+) -> String {
+    let equal = comparison
+        .equal_registers
+        .iter()
+        .filter(|name| is_own(name));
+    let different = comparison.registers.keys().filter(|name| is_own(name));
+    match measured {
+        Measured::Alike => format!("equal: {}", list(equal)),
+        Measured::Differently => format!("different: {}", list(different)),
+        Measured::Unknown => match list(equal) {
+            equal if equal.is_empty() => "could not tell whether they measure the same".to_owned(),
+            equal => format!("could not tell whether they measure the same (equal: {equal})"),
+        },
+    }
+}
+
+fn list<'n>(names: impl IntoIterator<Item = &'n Name>) -> String {
+    let names: Vec<String> = names.into_iter().map(Name::to_string).collect();
+    names.join(", ")
 }
 
 fn not_covered_lines(text: &mut String, what: &str, not_covered: &[String]) {

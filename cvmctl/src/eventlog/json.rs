@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use measurements::event_log::Escaped;
 use measurements::event_log::explain::{Explanation, RegisterCheck, Replay};
+use measurements::tdx::SeparatorRegister;
 use serde::Serialize;
 
 use super::Answer;
+use super::image::Compared;
 use super::text::{register_of, registers, type_name};
 use crate::report::Outcome;
 
@@ -50,6 +52,8 @@ struct CheckJson {
 #[derive(Serialize)]
 struct ImageJson {
     notes: Vec<String>,
+    separator: Option<&'static str>,
+    not_predicted: BTreeMap<u8, &'static str>,
     registers: BTreeMap<u8, ComparedJson>,
 }
 
@@ -85,13 +89,7 @@ pub(super) fn document(answer: &Answer<'_>) -> anyhow::Result<String> {
         events: events(answer),
         registers: registers(logs).into_iter().map(value).collect(),
         pcrs: answer.checks.as_deref().map(checks),
-        image: answer
-            .image
-            .as_ref()
-            .map(|(prediction, explanation)| ImageJson {
-                notes: prediction.notes.clone(),
-                registers: compared(explanation),
-            }),
+        image: answer.image.as_ref().map(image),
         outcome: match answer.outcome() {
             Outcome::Good if !has_compared => "printed",
             Outcome::Good => "equal",
@@ -123,7 +121,7 @@ fn events(answer: &Answer<'_>) -> Vec<EventJson> {
     let userspace = logs.userspace.iter().flat_map(|log| &log.events);
     let userspace = userspace.filter_map(|event| {
         Some(EventJson {
-            register: register_of(event.register)?.into(),
+            register: register_of(logs, event.register)?.into(),
             source,
             event_type: Escaped(&event.kind).to_string(),
             digest: event.digests.of(logs.bank).map(|digest| digest.to_string()),
@@ -152,7 +150,19 @@ fn checks(checks: &[RegisterCheck]) -> BTreeMap<u8, CheckJson> {
     checks.iter().map(check).collect()
 }
 
-fn compared(explanation: &Explanation) -> BTreeMap<u8, ComparedJson> {
+fn image(compared: &Compared) -> ImageJson {
+    ImageJson {
+        notes: compared.notes.clone(),
+        separator: compared.separator.map(|register| match register {
+            SeparatorRegister::Rtmr0 => "rtmr0",
+            SeparatorRegister::Rtmr1 => "rtmr1",
+        }),
+        not_predicted: compared.not_predicted.clone(),
+        registers: registers_compared(&compared.explanation),
+    }
+}
+
+fn registers_compared(explanation: &Explanation) -> BTreeMap<u8, ComparedJson> {
     let registers = explanation.registers.iter().map(|register| {
         let findings = register.findings.iter().map(|finding| FindingJson {
             kind: finding.kind.as_str(),

@@ -14,8 +14,10 @@ use crate::measure::{self, AssumptionArguments};
 /// Prints what a machine logged while it booted, or explains why that is not what was expected.
 ///
 /// LOG is the TCG event log of a TPM 2.0 (in Linux /sys/kernel/security/tpm0/
-/// binary_bios_measurements) or of a TDX machine (/sys/firmware/acpi/tables/data/CCEL). A log
-/// proves nothing until it replays to registers that were quoted: give these with --pcrs.
+/// binary_bios_measurements) or of a bare TDX guest (/sys/firmware/acpi/tables/data/CCEL). The
+/// former is compared with the image's PCRs, the latter with its RTMR1 and RTMR2; RTMR0 and MRTD no
+/// image leads to. A log proves nothing until it replays to registers that were quoted: give these
+/// with --pcrs.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{JSON_FORM}"))]
 pub(crate) struct EventlogArguments {
@@ -26,8 +28,8 @@ pub(crate) struct EventlogArguments {
     #[arg(long)]
     image: Option<PathBuf>,
 
-    /// Are these the registers of this log? A file, or JSON such as '{"4": "5e11…", "9": "baab…"}';
-    /// also reference values, and what tpm2_pcrread prints
+    /// Are these the registers of this log? A file, or JSON such as '{"4": "5e11…", "9": "baab…"}',
+    /// with "rtmr1" and the like for a bare TDX guest; also reference values, and what tpm2_pcrread prints
     #[arg(long, value_name = "FILE|JSON")]
     pcrs: Option<String>,
 
@@ -63,6 +65,7 @@ Examples:
   cvmctl eventlog boot.log --pcrs pcrs.json            is it the log of these registers?
   cvmctl eventlog boot.log --image node.raw            which event is not as predicted, and why?
   cvmctl eventlog boot.log --image node.raw --cmdline \"$(cat cmdline)\"    with the words that differ
+  cvmctl eventlog CCEL --image node.raw --pcrs '{\"rtmr1\": \"0c5e…\", \"rtmr2\": \"9f1d…\"}'
   cvmctl eventlog boot.log --userspace-log tpm2-measure.log --json";
 
 const JSON_FORM: &str = "\
@@ -77,9 +80,12 @@ JSON (fields may be added, those that there are stay):
   registers    what each register replays to
   pcrs         null without --pcrs; else for each given register: given (list), replayed, result
                (\"equal\", \"equal_with_phases\", \"different\", \"not_logged\")
-  image        null without --image; else notes (list), and registers: for each compared register
-               predicted, replayed, findings (list of kind, words, predicted, measured, where kind is
-               \"changed\", \"missing\", \"added\" or \"unknown\"; no findings if they are equal)
+  image        null without --image; else notes (list); separator (\"rtmr1\" or \"rtmr0\": where the
+               firmware of a bare TDX guest put it; null if the log does not tell); not_predicted
+               (registers that are not compared, each with the reason); and registers: for each
+               compared register predicted, replayed, findings (list of kind, words, predicted,
+               measured, where kind is \"changed\", \"missing\", \"added\" or \"unknown\"; no findings
+               if they are equal)
   outcome      \"equal\", \"different\" or \"undecided\"; \"printed\" if there was nothing to compare";
 
 /// What is asked for.

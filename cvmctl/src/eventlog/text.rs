@@ -5,10 +5,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use measurements::event_log::explain::{Explanation, Logs, RegisterCheck, Replay};
-use measurements::event_log::{Escaped, EventLog, UserspaceRegister, event_type};
+use measurements::event_log::explain::{Logs, RegisterCheck, Replay};
+use measurements::event_log::{Escaped, UserspaceRegister, event_type};
 use measurements::reference::RegisterValue;
+use measurements::tdx::SeparatorRegister;
 
+use super::image::Compared;
 use super::{Answer, Request};
 use crate::report::Outcome;
 
@@ -16,18 +18,13 @@ use crate::report::Outcome;
 pub(super) fn document(answer: &Answer<'_>, request: &Request) -> String {
     let mut text = String::new();
     if let Some(checks) = &answer.checks {
-        write_checks(&mut text, checks, answer.logs.firmware);
+        write_checks(&mut text, checks, &answer.logs);
     }
-    if let Some((_, explanation)) = &answer.image {
-        write_explanation(&mut text, explanation);
-        for register in answer.unpredicted() {
-            let _ = writeln!(text, "PCR {register:2}  is not predicted for this image");
-        }
-        let image = request
-            .image
-            .as_deref()
-            .map(|path| path.display().to_string());
-        write_verdict(&mut text, answer, &image.unwrap_or_default());
+    if let Some(compared) = &answer.image {
+        write_compared(&mut text, compared, &answer.logs);
+        let image = request.image.as_deref();
+        let image = image.map(|path| path.display().to_string());
+        write_verdict(&mut text, answer, compared, &image.unwrap_or_default());
         if answer.checks.is_none() {
             text.push_str(
                 "note: a log proves nothing by itself, give the quoted registers (--pcrs)\n",
@@ -43,7 +40,7 @@ pub(super) fn document(answer: &Answer<'_>, request: &Request) -> String {
 /// Every register with what was extended into it.
 fn write_events(text: &mut String, logs: &Logs<'_>) {
     for register in registers(logs) {
-        let name = name(logs.firmware, register);
+        let name = name(logs, register);
         let value = value(logs.replay(register));
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name}  {value}");
@@ -69,9 +66,9 @@ fn write_events(text: &mut String, logs: &Logs<'_>) {
     );
 }
 
-fn write_checks(text: &mut String, checks: &[RegisterCheck], log: &EventLog) {
+fn write_checks(text: &mut String, checks: &[RegisterCheck], logs: &Logs<'_>) {
     for check in checks {
-        let name = name(log, check.register);
+        let name = name(logs, check.register);
         let replayed = value(check.replayed);
         let _ = match check.replay {
             Replay::Equal => writeln!(text, "{name}  {replayed}  the log replays to it"),
@@ -99,7 +96,7 @@ fn write_checks(text: &mut String, checks: &[RegisterCheck], log: &EventLog) {
     let different: Vec<String> = checks
         .iter()
         .filter(|check| check.replay == Replay::Different)
-        .map(|check| trimmed_name(log, check.register))
+        .map(|check| logs.register_name(check.register))
         .collect();
     let has_compared = checks.iter().any(|check| check.replay != Replay::NotLogged);
     let _ = if !different.is_empty() {
@@ -118,34 +115,43 @@ fn write_checks(text: &mut String, checks: &[RegisterCheck], log: &EventLog) {
     };
 }
 
-fn write_explanation(text: &mut String, explanation: &Explanation) {
-    for register in &explanation.registers {
-        let index = register.register;
+fn write_compared(text: &mut String, compared: &Compared, logs: &Logs<'_>) {
+    for register in &compared.explanation.registers {
+        let name = name(logs, register.register);
         let measured = value(register.actual);
         if register.findings.is_empty() {
-            let _ = writeln!(text, "PCR {index:2}  {measured}  as predicted");
+            let _ = writeln!(text, "{name}  {measured}  as predicted");
             continue;
         }
         let predicted = register.expected;
         let _ = writeln!(
             text,
-            "PCR {index:2}  differs\n  predicted  {predicted}\n  measured   {measured}"
+            "{name}  differs\n  predicted  {predicted}\n  measured   {measured}"
         );
         for finding in &register.findings {
             let _ = writeln!(text, "  - {}", finding.text);
         }
     }
+    for (register, reason) in &compared.not_predicted {
+        let name = name(logs, *register);
+        let _ = writeln!(text, "{name}  {reason}");
+    }
+    text.push_str(match compared.separator {
+        Some(SeparatorRegister::Rtmr1) => {
+            "the separator is in RTMR1: firmware since edk2-stable202411\n"
+        }
+        Some(SeparatorRegister::Rtmr0) => {
+            "the separator is in RTMR0: firmware before edk2-stable202411\n"
+        }
+        None => "",
+    });
 }
 
-fn write_verdict(text: &mut String, answer: &Answer<'_>, image: &str) {
-    let Some((_, explanation)) = &answer.image else {
-        return;
-    };
-    let different: Vec<String> = explanation
-        .registers
-        .iter()
+fn write_verdict(text: &mut String, answer: &Answer<'_>, compared: &Compared, image: &str) {
+    let registers = compared.explanation.registers.iter();
+    let different: Vec<String> = registers
         .filter(|register| !register.findings.is_empty())
-        .map(|register| format!("PCR {}", register.register))
+        .map(|register| answer.logs.register_name(register.register))
         .collect();
     let _ = match answer.outcome() {
         _ if !different.is_empty() => {
@@ -162,25 +168,26 @@ pub(super) fn registers(logs: &Logs<'_>) -> BTreeSet<u8> {
     let extended = events.filter(|event| event.is_extended());
     let firmware = extended.filter_map(|event| u8::try_from(event.pcr).ok());
     let userspace = logs.userspace.iter().flat_map(|log| &log.events);
-    let userspace = userspace.filter_map(|event| register_of(event.register));
+    let userspace = userspace.filter_map(|event| register_of(logs, event.register));
     firmware.chain(userspace).collect()
 }
 
-/// The number of a register that logs have; `None` for memory of the TPM.
-pub(super) fn register_of(register: UserspaceRegister) -> Option<u8> {
+/// The number of a register in the firmware's log; `None` if that has no such register.
+pub(super) fn register_of(logs: &Logs<'_>, register: UserspaceRegister) -> Option<u8> {
+    let is_of_tdx = logs.firmware.is_of_tdx();
     match register {
-        UserspaceRegister::Pcr(pcr) => Some(pcr),
-        UserspaceRegister::Rtmr(rtmr) => rtmr.checked_add(1),
+        UserspaceRegister::Pcr(pcr) => (!is_of_tdx).then_some(pcr),
+        UserspaceRegister::Rtmr(rtmr) => rtmr.checked_add(1).filter(|_| is_of_tdx),
         UserspaceRegister::NvIndex(_) => None,
     }
 }
 
-fn by_systemd<'a>(
-    logs: &Logs<'a>,
+fn by_systemd<'l>(
+    logs: &'l Logs<'_>,
     register: u8,
-) -> impl Iterator<Item = &'a measurements::event_log::UserspaceEvent> {
+) -> impl Iterator<Item = &'l measurements::event_log::UserspaceEvent> {
     let events = logs.userspace.into_iter().flat_map(|log| &log.events);
-    events.filter(move |event| register_of(event.register) == Some(register))
+    events.filter(move |event| register_of(logs, event.register) == Some(register))
 }
 
 pub(super) fn type_name(event_type: u32) -> String {
@@ -188,19 +195,13 @@ pub(super) fn type_name(event_type: u32) -> String {
     known.unwrap_or_else(|| format!("{event_type:#x}"))
 }
 
-/// `PCR  4`, `RTMR 1`; of one width.
-fn name(log: &EventLog, register: u8) -> String {
-    match (log.is_of_tdx(), register.checked_sub(1)) {
-        (false, _) => format!("PCR {register:2}"),
-        (true, None) => "MRTD  ".to_owned(),
-        (true, Some(rtmr)) => format!("RTMR {rtmr}"),
+/// `PCR  4`, `RTMR1 `; of one width.
+fn name(logs: &Logs<'_>, register: u8) -> String {
+    if logs.firmware.is_of_tdx() {
+        format!("{:6}", logs.register_name(register))
+    } else {
+        format!("PCR {register:2}")
     }
-}
-
-fn trimmed_name(log: &EventLog, register: u8) -> String {
-    let name = name(log, register);
-    let words: Vec<&str> = name.split_whitespace().collect();
-    words.join(" ")
 }
 
 fn value(value: Option<RegisterValue>) -> String {

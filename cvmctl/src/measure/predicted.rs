@@ -20,7 +20,7 @@ pub(super) enum Predicted {
 /// A register's name: in JSON `4` or `rtmr1`, in text `PCR 4` or `RTMR1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(super) enum Name {
+pub(crate) enum Name {
     Pcr(u8),
     Mrtd,
     Rtmr(u8),

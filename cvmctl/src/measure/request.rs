@@ -135,7 +135,7 @@ Examples:
 
 /// Kinds of machine with the registers that are predicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum MachineKind {
+pub(crate) enum MachineKind {
     /// A TDX machine of Azure, which has a vTPM: PCR 4, 9, 11
     #[value(name = "azure-tdx")]
     Azure,

@@ -5,7 +5,7 @@
 //! which [`Logs::check`] compares with registers; what is said about its *data* is believed where
 //! the digest bears it out, and introduced by "the log says" or "the log claims" where not.
 //!
-//! Left out: registers that depend on firmware or the machine.
+//! Left out: registers that depend on firmware or the machine (RTMR0 too, and MRTD).
 //!
 //! I/O: none.
 
@@ -14,10 +14,11 @@ mod check;
 mod command_line;
 mod findings;
 mod kind;
+mod machine;
 mod observed;
 
+use crate::Digests;
 use crate::reference::RegisterValue;
-use crate::{Digests, Prediction};
 
 use super::{Bank, EventLog, UserspaceLog};
 use align::{Step, align};
@@ -25,6 +26,7 @@ use kind::Kind;
 use observed::Observed;
 
 pub use check::{RegisterCheck, Replay};
+pub use machine::{MachineLogs, TdxLogs, VtpmLogs};
 
 /// What is known of a boot, and how to look at it.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +52,7 @@ pub struct Explanation {
 /// One register, as it is predicted and as the logs replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisterExplanation {
-    /// The register's index.
+    /// The register's index in the log: of a PCR, or 2 to 4 for RTMR1 to RTMR3.
     pub register: u8,
     /// The predicted value.
     pub expected: RegisterValue,
@@ -116,25 +118,6 @@ impl<'a> Logs<'a> {
         self.extended_by_userspace(register)
             .fold(firmware, |value, event| value.extend(event.digests))
             .of(self.bank)
-    }
-
-    /// Compares the logs with what an image is predicted to measure to: every register that is
-    /// predicted, and those that are predicted to be untouched.
-    pub fn explain(&self, prediction: &Prediction) -> Explanation {
-        let untouched = Prediction::UNTOUCHED.into_iter();
-        let mut registers: Vec<u8> = prediction.registers.keys().copied().collect();
-        registers.extend(untouched);
-        registers.sort_unstable();
-        registers.dedup();
-        let explained = registers.into_iter().map(|register| {
-            let events = prediction.registers.get(&register);
-            let events = events.map(|r| r.events.as_slice()).unwrap_or_default();
-            let expected: Vec<Expected<'_>> = events.iter().map(Expected::from).collect();
-            self.explain_register(register, &expected)
-        });
-        Explanation {
-            registers: explained.collect(),
-        }
     }
 
     fn explain_register(&self, register: u8, expected: &[Expected<'_>]) -> RegisterExplanation {

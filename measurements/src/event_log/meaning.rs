@@ -25,6 +25,8 @@ use crate::bytes::{index, slice, u32_le, u64_le};
 pub(super) const TAG_INITRD: u32 = 0x8f3b_22ec;
 /// Linux's stub: what follows is the digest of the command line.
 pub(super) const TAG_LOAD_OPTIONS: u32 = 0x8f3b_22ed;
+/// systemd-boot: what follows is the name of its configuration. `src/fundamental/tpm2-pcr.h`.
+pub(super) const TAG_LOADER_CONFIG: u32 = 0xf5bc_582a;
 /// Bytes that are shown of data that is not understood.
 const SHOWN_BYTES: usize = 32;
 /// Characters that are shown of a text.
@@ -168,7 +170,7 @@ impl fmt::Display for Meaning {
 /// systemd `src/fundamental/tpm2-pcr.h`.
 fn tag_name(id: u32) -> Option<&'static str> {
     match id {
-        0xf5bc_582a => Some("boot loader configuration"),
+        TAG_LOADER_CONFIG => Some("boot loader configuration"),
         0x6c46_f751 => Some("device tree add-on"),
         0x49df_fe0f => Some("initrd add-on"),
         0xdac0_8e1a => Some("microcode add-on"),

@@ -40,6 +40,11 @@ pub(super) fn changed(
         }
         Kind::Separator => format!("another separator: {}", observed.claim()),
         Kind::Action => format!("another firmware action: {}", observed.claim()),
+        Kind::PartitionTable => format!(
+            "the partition table differs: another disk, or one that was fitted ({})",
+            observed.claim()
+        ),
+        Kind::LoaderConfig => "loader.conf has other contents".to_owned(),
         Kind::SectionName(_) | Kind::Driver | Kind::Userspace | Kind::Other => {
             let subject = Escaped(expected.subject);
             format!("another {subject}: {}", observed.claim())
@@ -54,13 +59,17 @@ pub(super) fn changed(
 }
 
 pub(super) fn missing(logs: &Logs<'_>, register: u8, expected: &Expected<'_>) -> Finding {
+    let name = logs.register_name(register);
     let text = match &expected.kind {
         Kind::CommandLine => "no command line was measured".to_owned(),
         Kind::Initrd => "no initrd was measured: Linux was given none".to_owned(),
         Kind::Kernel => format!(
-            "kernel event missing in PCR {register}: the stub did not start the kernel through \
-             the firmware (stub ≥ 258, or Secure Boot?)"
+            "kernel event missing in {name}: the stub did not start the kernel through the \
+             firmware (stub ≥ 258, or Secure Boot?)"
         ),
+        Kind::PartitionTable => {
+            "no partition table was measured: the firmware found none on the disk".to_owned()
+        }
         Kind::SectionName(section) | Kind::SectionData(section) => {
             let section = Escaped(section);
             format!("section {section} is in the image but was not measured by this boot")
@@ -76,6 +85,7 @@ pub(super) fn missing(logs: &Logs<'_>, register: u8, expected: &Expected<'_>) ->
 }
 
 pub(super) fn added(logs: &Logs<'_>, register: u8, observed: &Observed<'_>) -> Finding {
+    let name = logs.register_name(register);
     let claim = observed.claim();
     let text = match (&observed.kind, &observed.source) {
         _ if observed.digest.is_none() => {
@@ -83,14 +93,14 @@ pub(super) fn added(logs: &Logs<'_>, register: u8, observed: &Observed<'_>) -> F
         }
         (Kind::Userspace, Source::Userspace(event)) => userspace(event),
         (Kind::Kernel, _) => format!(
-            "an extra event in PCR {register}: the stub started the kernel through the firmware \
-             (stub ≤ 257, or Secure Boot with shim?)"
+            "an extra event in {name}: the stub started the kernel through the firmware (stub ≤ \
+             257, or Secure Boot with shim?)"
         ),
-        (Kind::Program, _) => format!(
-            "an extra event in PCR {register}: {claim} was loaded (boot loader, driver, shim?)"
-        ),
+        (Kind::Program, _) => {
+            format!("an extra event in {name}: {claim} was loaded (boot loader, driver, shim?)")
+        }
         (Kind::Driver, _) => {
-            format!("an extra event in PCR {register}: {claim} was loaded (a driver)")
+            format!("an extra event in {name}: {claim} was loaded (a driver)")
         }
         (Kind::SectionName(section) | Kind::SectionData(section), _) => {
             let section = Escaped(section);
@@ -99,15 +109,9 @@ pub(super) fn added(logs: &Logs<'_>, register: u8, observed: &Observed<'_>) -> F
         (Kind::Action, _) => format!("an extra firmware action: {claim}"),
         (Kind::CommandLine, _) => "an extra kernel command line was measured".to_owned(),
         (Kind::Initrd, _) => "an extra initrd was measured".to_owned(),
-        _ => match register {
-            8 => format!("PCR 8 is not zero (GRUB): {claim}"),
-            12 => format!(
-                "PCR 12 is not zero: something from outside the UKI (command line, add-on, \
-                 credentials): {claim}"
-            ),
-            13 => format!("PCR 13 is not zero: extensions from outside the UKI: {claim}"),
-            14 => format!("PCR 14 is not zero (shim): {claim}"),
-            _ => format!("an extra event in PCR {register}: {claim}"),
+        (kind, _) => match foreign(logs, register, kind) {
+            Some(what) => format!("{what}: {claim}"),
+            None => format!("an extra event in {name}: {claim}"),
         },
     };
     Finding {
@@ -115,6 +119,25 @@ pub(super) fn added(logs: &Logs<'_>, register: u8, observed: &Observed<'_>) -> F
         text,
         expected: None,
         actual: observed.digest,
+    }
+}
+
+/// Where an event does not come from the image, if its register tells.
+fn foreign(logs: &Logs<'_>, register: u8, kind: &Kind) -> Option<&'static str> {
+    match (logs.firmware.is_of_tdx(), register) {
+        (false, 8) => Some("PCR 8 is not zero (GRUB)"),
+        (false, 12) => Some(
+            "PCR 12 is not zero: something from outside the UKI (command line, add-on, credentials)",
+        ),
+        (false, 13) => Some("PCR 13 is not zero: extensions from outside the UKI"),
+        (false, 14) => Some("PCR 14 is not zero (shim)"),
+        // There, RTMR2 has what is in PCR 8 to 15 elsewhere.
+        (true, 3) if matches!(kind, Kind::Text | Kind::Other) => Some(
+            "RTMR2 has something from outside the UKI (GRUB, command line, add-on, credentials, \
+             extensions)",
+        ),
+        (true, 4) => Some("RTMR3 is not zero: a program in the guest extended it"),
+        _ => None,
     }
 }
 

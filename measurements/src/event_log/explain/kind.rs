@@ -23,6 +23,10 @@ pub(super) enum Kind {
     Separator,
     /// Something that firmware says it did.
     Action,
+    /// The partition table of the disk that was booted.
+    PartitionTable,
+    /// The boot loader's configuration.
+    LoaderConfig,
     /// A text that boot loader or stub measured: command lines from outside of the UKI.
     Text,
     /// By systemd, after boot.
@@ -55,6 +59,8 @@ impl Kind {
             "kernel command line" => Self::CommandLine,
             "initrd" => Self::Initrd,
             "separator" => Self::Separator,
+            "partition table" => Self::PartitionTable,
+            "loader.conf" => Self::LoaderConfig,
             "Authenticode digest of .linux" => Self::Kernel,
             _ if subject.starts_with("Authenticode digest of ") => Self::Program,
             _ if subject.starts_with("firmware action ") => Self::Action,

@@ -2,7 +2,7 @@
 //!
 //! I/O: none.
 
-use super::super::meaning::{TAG_INITRD, TAG_LOAD_OPTIONS};
+use super::super::meaning::{TAG_INITRD, TAG_LOAD_OPTIONS, TAG_LOADER_CONFIG};
 use super::super::{LoggedEvent, Meaning, UserspaceEvent, UserspaceRegister, event_type};
 use super::Logs;
 use super::kind::Kind;
@@ -87,6 +87,7 @@ fn kind_of(event: &LoggedEvent, meaning: &Meaning) -> Kind {
     match (event.event_type, meaning) {
         (_, Meaning::Tag { id, .. }) if *id == TAG_LOAD_OPTIONS => Kind::CommandLine,
         (_, Meaning::Tag { id, .. }) if *id == TAG_INITRD => Kind::Initrd,
+        (_, Meaning::Tag { id, .. }) if *id == TAG_LOADER_CONFIG => Kind::LoaderConfig,
         (event_type::EV_EFI_BOOT_SERVICES_APPLICATION, Meaning::Image(image)) => {
             if image.is_stub_payload {
                 Kind::Kernel
@@ -101,6 +102,7 @@ fn kind_of(event: &LoggedEvent, meaning: &Meaning) -> Kind {
         ) => Kind::Driver,
         (event_type::EV_SEPARATOR, _) => Kind::Separator,
         (event_type::EV_EFI_ACTION, _) => Kind::Action,
+        (event_type::EV_EFI_GPT_EVENT, _) => Kind::PartitionTable,
         (event_type::EV_IPL, Meaning::Text(_)) => Kind::Text,
         _ => Kind::Other,
     }
