@@ -4,17 +4,52 @@
 //!
 //! I/O: none; the test reads `corpus/`.
 
+#[path = "../../cvmctl/src/diff/decompress/lz4.rs"]
+mod lz4_decoder;
 #[path = "../../measurements/tests/support/mod.rs"]
 mod support;
+#[path = "../../cvmctl/src/diff/decompress/xz.rs"]
+mod xz_decoder;
 
 use std::hint::black_box;
-use std::io::Cursor;
+use std::io::{self, Cursor, Read};
+use std::sync::LazyLock;
 
+use attestation::evidence::{HclReport, RuntimeData};
+use attestation::td_quote::TdQuote;
+use attestation::tls::{certificate, client_hello, message};
 use attestation::tpm_quote::{self, AkPublic};
-use measurements::Image;
-use measurements::event_log::EventLog;
+use attestation::{Collateral, Evidence, EvidenceKind};
+use measurements::event_log::explain::{Logs, MachineLogs};
+use measurements::event_log::{EventLog, UserspaceLog};
+use measurements::predict::{pcr04, pcr11};
 use measurements::reference::ReferenceValues;
-use measurements::tdx::{self, MrtdOrder, Tdvf};
+use measurements::tdx::{self, MrtdOrder, Tdvf, TdxPrediction};
+use measurements::{Digests, Image, Prediction};
+
+/// What logs are compared with.
+static PREDICTION: LazyLock<Prediction> = LazyLock::new(|| {
+    let images = [
+        ("the UKI", Digests::of(b"uki")),
+        (".linux", Digests::of(b"linux")),
+    ];
+    let sections = [(".linux", Digests::of(b"linux"))];
+    let registers = [
+        (pcr04::INDEX, pcr04::register(images)),
+        (pcr11::INDEX, pcr11::register(sections)),
+    ];
+    Prediction {
+        registers: registers.into(),
+        notes: Vec::new(),
+    }
+});
+
+/// The same for a bare TDX guest.
+static TDX_PREDICTION: LazyLock<TdxPrediction> = LazyLock::new(|| TdxPrediction {
+    registers: [(2, pcr11::register([(".linux", Digests::of(b"linux"))]))].into(),
+    mrtd: None,
+    notes: Vec::new(),
+});
 
 /// A PE as firmware and stub see it: headers, sections, Authenticode, all registers.
 pub fn pe(bytes: &[u8]) {
@@ -81,11 +116,96 @@ pub fn tdvf(bytes: &[u8]) {
     }
 }
 
-/// A log parsed whole is the log parsed as a prefix.
+/// A log parsed whole is the log parsed as a prefix, what it says is plain text, and whatever
+/// differs from a prediction is explained.
 pub fn event_log(bytes: &[u8]) {
-    if let Ok(log) = EventLog::parse(bytes) {
-        assert_eq!(EventLog::parse_prefix(bytes), Ok((log, bytes.len())));
+    let Ok((log, used)) = EventLog::parse_prefix(bytes) else {
+        return;
+    };
+    let whole = EventLog::parse(bytes);
+    assert_eq!(whole.is_ok(), used == bytes.len());
+    assert!(whole.is_err() || whole == EventLog::parse_padded(bytes));
+    for event in &log.events {
+        let is_plain = |c| c == '…' || (' '..='~').contains(&c);
+        assert!(event.describe().chars().all(is_plain));
+        event.is_confirmed();
     }
+    let logs = Logs {
+        firmware: &log,
+        userspace: None,
+        bank: log.banks[0],
+        command_lines: &[],
+    };
+    let explanation = match logs.of_machine() {
+        MachineLogs::Vtpm(logs) => logs.explain(&PREDICTION),
+        MachineLogs::Tdx(logs) => logs.explain(&TDX_PREDICTION),
+    };
+    for register in explanation.registers {
+        let is_equal = register.actual == Some(register.expected);
+        assert_eq!(register.findings.is_empty(), is_equal);
+    }
+}
+
+/// systemd's log: nothing is left over, and what is cut off is missed.
+pub fn userspace_log(bytes: &[u8]) {
+    let (Ok(log), Some((_, shorter))) = (UserspaceLog::parse(bytes), bytes.split_last()) else {
+        return;
+    };
+    assert!(UserspaceLog::parse(shorter).is_err());
+    log.events
+        .iter()
+        .for_each(|event| drop(event.is_confirmed()));
+}
+
+/// An initrd: what is listed lies inside of it, in order.
+pub fn cpio(bytes: &[u8]) {
+    let listing = measurements::initrd_files::list(bytes, |_, from| {
+        // "Decompresses" by skipping the magic number: archives inside of a stream, without a decoder.
+        from.consume(2);
+        Ok(Box::new(from.take(4096)))
+    })
+    .unwrap();
+    let mut end = 0;
+    for archive in &listing.archives {
+        assert!(archive.offset >= end);
+        end = archive.offset + archive.size;
+    }
+    if let Some(rest) = &listing.unreadable {
+        assert_eq!(rest.offset + rest.size, bytes.len() as u64);
+    }
+    assert!(end <= bytes.len() as u64);
+    assert!(listing.files().len() <= listing.entries.len());
+    assert!(listing.replaced().len() <= listing.entries.len());
+}
+
+/// An xz stream, as cvmctl reads it.
+pub fn xz(bytes: &[u8]) {
+    let mut from = bytes;
+    let _ = xz_decoder::Decoder::new(&mut from).map(read_some);
+}
+
+/// LZ4's legacy frame, as cvmctl reads it.
+pub fn lz4(bytes: &[u8]) {
+    let mut from = bytes;
+    let _ = lz4_decoder::Decoder::new(&mut from).map(read_some);
+}
+
+/// What is decompressed is without bound: that is for the reader to see to.
+fn read_some(decoder: impl Read) {
+    let _ = io::copy(&mut decoder.take(1 << 20), &mut io::sink());
+}
+
+/// Of the decoders' parent module.
+fn check<T: PartialEq>(expected: T, actual: T) -> io::Result<()> {
+    if expected == actual {
+        Ok(())
+    } else {
+        Err(damaged("checksum"))
+    }
+}
+
+fn damaged(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// Reference values that were accepted say the same after they were written and read again.
@@ -104,6 +224,52 @@ pub fn tpm_quote(bytes: &[u8]) {
         let (_, shorter) = bytes.split_last().unwrap();
         assert!(tpm_quote::parse(shorter).is_err());
     }
+}
+
+/// Evidence in the documents of both protocols: what was read can be written, and reads the same.
+pub fn evidence(bytes: &[u8]) {
+    for kind in [EvidenceKind::AzureTdx, EvidenceKind::DcapTdx] {
+        for parse in [Evidence::parse_atls, Evidence::parse_ratls] {
+            let Ok(evidence) = parse(kind, bytes) else {
+                continue;
+            };
+            let document = evidence.to_document();
+            assert_eq!(parse(kind, &document).as_ref().ok(), Some(&evidence));
+        }
+    }
+}
+
+/// A TD quote.
+pub fn td_quote(bytes: &[u8]) {
+    let _ = TdQuote::parse(bytes);
+}
+
+/// What Azure's paravisor reports, and the claims in it.
+pub fn hcl_report(bytes: &[u8]) {
+    if let Ok(report) = HclReport::parse(bytes) {
+        let _ = RuntimeData::parse(report.runtime_data);
+    }
+    let _ = RuntimeData::parse(bytes);
+}
+
+/// Intel's collateral as a file.
+pub fn collateral(bytes: &[u8]) {
+    let _ = Collateral::parse(bytes);
+}
+
+/// What a TLS client says first, in any number of records.
+pub fn client_hello(bytes: &[u8]) {
+    let _ = client_hello::parse(bytes);
+}
+
+/// A peer's certificate with evidence in it.
+pub fn peer_certificate(bytes: &[u8]) {
+    let _ = certificate::parse(bytes);
+}
+
+/// The message that carries evidence after the handshake.
+pub fn attested_message(bytes: &[u8]) {
+    let _ = message::parse(bytes);
 }
 
 /// A TPM's public key: nothing is left over, and what is cut off is missed.
@@ -132,18 +298,29 @@ mod tests {
     type Target = (&'static str, fn(&[u8]));
 
     /// By the names that their programs have in Cargo.toml.
-    const TARGETS: [Target; 11] = [
+    const TARGETS: [Target; 22] = [
         ("ak_public", ak_public),
+        ("attested_message", attested_message),
         ("canary", canary),
+        ("client_hello", client_hello),
+        ("collateral", collateral),
+        ("cpio", cpio),
         ("event_log", event_log),
+        ("evidence", evidence),
         ("file_system", file_system),
         ("gpt", gpt),
         ("gpt_event", gpt_event),
+        ("hcl_report", hcl_report),
         ("image", image),
+        ("lz4", lz4),
         ("pe", pe),
+        ("peer_certificate", peer_certificate),
         ("reference", reference),
+        ("td_quote", td_quote),
         ("tdvf", tdvf),
         ("tpm_quote", tpm_quote),
+        ("userspace_log", userspace_log),
+        ("xz", xz),
     ];
     const SEED_LIMIT: usize = 64 << 10;
 
@@ -213,10 +390,50 @@ mod tests {
         }));
         assert!(any("tdvf", |i| Tdvf::parse(i).is_ok()));
         assert!(any("event_log", |i| EventLog::parse(i).is_ok()));
+        assert!(any("userspace_log", |i| UserspaceLog::parse(i).is_ok()));
+        assert!(any("cpio", |i| {
+            let listing = measurements::initrd_files::list(i, |_, _| Err(io::Error::other("none")));
+            listing.is_ok_and(|listing| !listing.files().is_empty())
+        }));
+        let all = |read: io::Result<usize>| read.is_ok_and(|size| size == b"hello\n".len());
+        assert!(corpus("xz").iter().any(|i| {
+            let mut text = Vec::new();
+            let mut from = &i[..];
+            all(xz_decoder::Decoder::new(&mut from).and_then(|mut d| d.read_to_end(&mut text)))
+        }));
+        assert!(corpus("lz4").iter().any(|i| {
+            let mut text = Vec::new();
+            let mut from = &i[..];
+            all(lz4_decoder::Decoder::new(&mut from).and_then(|mut d| d.read_to_end(&mut text)))
+        }));
         assert!(any("reference", |i| ReferenceValues::parse(
             &String::from_utf8_lossy(i)
         )
         .is_ok()));
+        assert!(any("evidence", |i| Evidence::parse_atls(
+            EvidenceKind::AzureTdx,
+            i
+        )
+        .is_ok()));
+        assert!(any("evidence", |i| Evidence::parse_ratls(
+            EvidenceKind::AzureTdx,
+            i
+        )
+        .is_ok()));
+        assert!(any("evidence", |i| Evidence::parse_atls(
+            EvidenceKind::DcapTdx,
+            i
+        )
+        .is_ok()));
+        assert!(any("td_quote", |i| TdQuote::parse(i).is_ok()));
+        assert!(any("hcl_report", |i| HclReport::parse(i).is_ok()));
+        assert!(any("collateral", |i| Collateral::parse(i).is_ok()));
+        assert!(any("client_hello", |i| matches!(
+            client_hello::parse(i),
+            client_hello::Parsed::Hello(_)
+        )));
+        assert!(any("peer_certificate", |i| certificate::parse(i).is_ok()));
+        assert!(any("attested_message", |i| message::parse(i).is_ok()));
         assert!(any("tpm_quote", |i| tpm_quote::parse(i).is_ok()));
         assert!(any("ak_public", |i| AkPublic::parse(i).is_ok()));
     }

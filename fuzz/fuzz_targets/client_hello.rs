@@ -1,0 +1,4 @@
+//! What a TLS client says first.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::client_hello(bytes));

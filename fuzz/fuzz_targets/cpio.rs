@@ -1,0 +1,4 @@
+//! An initrd.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::cpio(bytes));
