@@ -54,9 +54,10 @@ publish-measurements: image-base image-buildernet ## Write measurements/publishe
 run: image-buildernet ## Boot the .vhd in QEMU with a TPM, prove its registers; CONSOLE=1 shows the console
 	@scripts/run "$(OUTPUT)/buildernet-$(VERSION)-azure-tdx.vhd" $(if $(CONSOLE),--console)
 
-test: image-buildernet ## All tests: unit and integration, then the image booted and attacked
+test: image-buildernet ## All tests: unit and integration, the image booted and attacked, other boot chains booted
 	@scripts/check test
 	@scripts/boot-test "$(OUTPUT)/buildernet-$(VERSION)-azure-tdx.vhd"
+	@scripts/chain-test "$(OUTPUT)/buildernet-$(VERSION)-azure-tdx.vhd"
 
 check: setup ## What CI holds every commit to, without booting: format, lints, tests, docs, licences, units
 	@scripts/check all

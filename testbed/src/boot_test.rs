@@ -6,7 +6,6 @@
 //!
 //! I/O: starts machines; prints; writes the report.
 
-mod checks;
 mod context;
 mod marker;
 mod report;
@@ -21,9 +20,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
 use crate::Common;
+use crate::checks::Checks;
 use crate::signals::Signals;
 use crate::work::Work;
-use checks::Checks;
 use context::Context;
 use report::Report;
 use scenarios::{SCENARIOS, Scenario};

@@ -1,5 +1,6 @@
 //! Boots an image on a virtual machine that cannot reach the outside: to use it (`run`), or to
-//! test and attack it (`boot-test`).
+//! test and attack it (`boot-test`);
+//! or boots other chains of the same kernel, to test predictions of them (`chain-test`).
 //!
 //! Needs the programs of the locked tools tree. Exit codes: 0 all was well, 1 the image is not
 //! as it should be, 2 it could not be found out.
@@ -7,6 +8,8 @@
 //! I/O: see the subcommands.
 
 mod boot_test;
+mod chain_test;
+mod checks;
 mod registers;
 mod run;
 mod session;
@@ -30,10 +33,21 @@ enum Command {
     /// Boots an image and says how to reach it; Ctrl-C shuts it down
     Run(run::Options),
     /// Boots an image clean and under attack, and checks what it measures and answers
+    ///
+    /// With `--run-dir`, logs stay in a directory for each scenario, and the firmware's event log
+    /// in `clean/eventlog.bin`.
     BootTest(boot_test::Options),
+    /// Boots the image's kernel in other boot chains, and checks that each measures as predicted
+    ///
+    /// Each chain is a UKI of the stub in the tools tree, alone or behind systemd-boot, and is
+    /// followed until the kernel takes over from the firmware. Then every register that is
+    /// predicted, or stays zero, is compared in both banks, and so is every event; of the firmware's
+    /// own registers, what it measured of the partition table. With `--run-dir`, logs stay in a
+    /// directory for each chain, with the firmware's event log as `eventlog.bin`.
+    ChainTest(chain_test::Options),
 }
 
-/// What both subcommands ask for.
+/// What all subcommands ask for.
 #[derive(Clone, Debug, Args)]
 struct Common {
     /// The image: a fixed VHD (.vhd), or raw
@@ -55,6 +69,7 @@ fn main() -> ExitCode {
     let outcome = signals::block().and_then(|signals| match cli.command {
         Command::Run(options) => run::run(&options, signals),
         Command::BootTest(options) => boot_test::run(&options, signals),
+        Command::ChainTest(options) => chain_test::run(&options, &signals),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

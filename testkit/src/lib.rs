@@ -4,7 +4,7 @@
 //! be asked while the guest runs, [`memory`] takes the firmware's event log out of guest RAM,
 //! [`ports`] tells which ports the guest answers on, and [`tamper`] makes the images and the
 //! firmware variables that an attacking host would offer. Nothing here needs help from inside
-//! the guest: a production image has no debug channel.
+//! the guest: a production image has no debug channel. [`make`] makes images of other boot chains.
 //!
 //! Development only: no shipped program depends on this crate.
 //!
@@ -14,6 +14,7 @@ pub mod child;
 pub mod console;
 pub mod fetch;
 pub mod machine;
+pub mod make;
 pub mod memory;
 pub mod ports;
 pub mod qmp;

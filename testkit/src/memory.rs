@@ -45,6 +45,15 @@ pub enum MemoryError {
     NotFound(usize),
 }
 
+/// An event log, and the bytes that it was in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundLog {
+    /// The events.
+    pub log: EventLog,
+    /// The bytes, with nothing behind the last event.
+    pub bytes: Vec<u8>,
+}
+
 /// Finds the log whose replay of `registers` equals `pcrs`.
 ///
 /// If `pcrs` were read from the TPM, the log's events of those registers are what was extended
@@ -58,7 +67,7 @@ pub fn find_event_log(
     machine: &Running,
     pcrs: &Pcrs,
     registers: &[u8],
-) -> Result<EventLog, MemoryError> {
+) -> Result<FoundLog, MemoryError> {
     let dump = machine.directory().join("memory");
     let mut seen = 0;
     for (start, length) in pieces(machine.memory()) {
@@ -66,13 +75,13 @@ pub fn find_event_log(
         machine.execute("pmemsave", arguments)?;
         let bytes = fs::read(&dump)?;
         fs::remove_file(&dump)?;
-        for log in logs(&bytes) {
+        for found in logs(&bytes) {
             seen += 1;
             let equal = |&register: &u8| {
-                log.replay(register.into()).sha256 == Some(pcrs.value(register))
+                found.log.replay(register.into()).sha256 == Some(pcrs.value(register))
             };
             if registers.iter().all(equal) {
-                return Ok(log);
+                return Ok(found);
             }
         }
     }
@@ -95,11 +104,14 @@ fn pieces(memory_mib: u32) -> impl Iterator<Item = (u64, u64)> {
 }
 
 /// Everything in `memory` that parses as an event log.
-fn logs(memory: &[u8]) -> impl Iterator<Item = EventLog> {
+fn logs(memory: &[u8]) -> impl Iterator<Item = FoundLog> {
     starts(memory)
         .filter_map(|start| memory.get(start..))
-        .filter_map(|bytes| EventLog::parse_prefix(bytes).ok())
-        .map(|(log, _)| log)
+        .filter_map(|bytes| {
+            let (log, length) = EventLog::parse_prefix(bytes).ok()?;
+            let bytes = bytes.get(..length)?.to_vec();
+            Some(FoundLog { log, bytes })
+        })
 }
 
 /// Where event logs may begin.

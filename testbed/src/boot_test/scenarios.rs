@@ -12,8 +12,8 @@ mod published_ports;
 
 use anyhow::Result;
 
-use super::checks::Checks;
 use super::context::Context;
+use crate::checks::Checks;
 
 /// One boot, or a few that belong together.
 pub(super) struct Scenario {

@@ -62,15 +62,21 @@ pub fn find(image: &Path, wanted: Type) -> Result<Partition, TamperError> {
     find_in(&mut file, wanted)
 }
 
+/// Reads the block with the primary header, and all partition entries.
+///
+/// # Errors
+///
+/// [`TamperError::Io`] if the image ends before.
+pub fn table(image: &Path) -> Result<(Vec<u8>, Vec<u8>), TamperError> {
+    let mut file = File::open(image)?;
+    let header = read_at(&mut file, SECTOR, 512)?;
+    let entries = read_entries(&mut file, &header)?;
+    Ok((header, entries))
+}
+
 fn find_in(image: &mut (impl Read + Seek), wanted: Type) -> Result<Partition, TamperError> {
     let header = read_at(image, SECTOR, 92)?;
-    let table = u64_at(&header, 72)?;
-    let count = u64::from(u32_at(&header, 80)?).min(128);
-    let entries = read_at(
-        image,
-        table * SECTOR,
-        usize::try_from(count).unwrap_or(0) * ENTRY,
-    )?;
+    let entries = read_entries(image, &header)?;
     for entry in entries.chunks_exact(ENTRY) {
         if entry.starts_with(&wanted.1) {
             let (first, last) = (u64_at(entry, 32)?, u64_at(entry, 40)?);
@@ -81,6 +87,12 @@ fn find_in(image: &mut (impl Read + Seek), wanted: Type) -> Result<Partition, Ta
         }
     }
     Err(TamperError::NoPartition(wanted.0))
+}
+
+fn read_entries(image: &mut (impl Read + Seek), header: &[u8]) -> Result<Vec<u8>, TamperError> {
+    let table = u64_at(header, 72)?;
+    let count = usize::try_from(u32_at(header, 80)?.min(128)).unwrap_or(0);
+    Ok(read_at(image, table * SECTOR, count * ENTRY)?)
 }
 
 fn read_at(image: &mut (impl Read + Seek), at: u64, length: usize) -> io::Result<Vec<u8>> {

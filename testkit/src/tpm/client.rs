@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use measurements::{Digest, Sha256Digest};
+use measurements::Digest;
 
 use super::TpmError;
 use super::control::Channel;
 use super::wire::{
-    ALG_NULL, ALG_RSA, ALG_RSASSA, ALG_SHA256, Code, Command, ENDORSEMENT, Fields, OWNER,
-    pcr_selection, sized,
+    ALG_NULL, ALG_RSA, ALG_RSASSA, ALG_SHA256, ALG_SHA384, Code, Command, ENDORSEMENT, Fields,
+    OWNER, pcr_selection, sized,
 };
 
 /// Where Azure keeps a confidential VM's attestation key.
@@ -25,23 +25,32 @@ const REGISTERS_PER_READ: usize = 8;
 /// fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, noDA, restricted, sign: Part 2, 8.3.
 const AK_ATTRIBUTES: u32 = 0x0005_0472;
 
-/// The SHA-256 bank, all 24 registers.
+/// One bank, all 24 registers; its digests have `N` bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pcrs(BTreeMap<u8, Sha256Digest>);
+pub struct Bank<const N: usize>(BTreeMap<u8, Digest<N>>);
 
-impl Pcrs {
+/// The SHA-256 bank, which is the one that is quoted.
+pub type Pcrs = Bank<32>;
+
+impl<const N: usize> Bank<N> {
     /// The value of one register; zero for a register that a TPM does not have.
-    pub fn value(&self, register: u8) -> Sha256Digest {
-        self.0.get(&register).copied().unwrap_or(Sha256Digest::ZERO)
+    pub fn value(&self, register: u8) -> Digest<N> {
+        self.0.get(&register).copied().unwrap_or(Digest::ZERO)
     }
 
     /// Whether nothing was ever extended into the register.
     pub fn is_zero(&self, register: u8) -> bool {
-        self.value(register) == Sha256Digest::ZERO
+        self.value(register) == Digest::ZERO
     }
 }
 
-impl fmt::Display for Pcrs {
+impl<const N: usize> FromIterator<(u8, Digest<N>)> for Bank<N> {
+    fn from_iter<I: IntoIterator<Item = (u8, Digest<N>)>>(values: I) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
+impl<const N: usize> fmt::Display for Bank<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (register, value) in &self.0 {
             writeln!(f, "PCR {register:>2}  {value}")?;
@@ -95,14 +104,27 @@ impl Client {
     /// [`TpmError::Malformed`] if the TPM returns other registers than asked for, as it does when
     /// the bank is not active.
     pub fn read_pcrs(&self) -> Result<Pcrs, TpmError> {
+        self.read_bank(ALG_SHA256)
+    }
+
+    /// Reads all registers of the SHA-384 bank.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_pcrs`].
+    pub fn read_sha384_pcrs(&self) -> Result<Bank<48>, TpmError> {
+        self.read_bank(ALG_SHA384)
+    }
+
+    fn read_bank<const N: usize>(&self, bank: u16) -> Result<Bank<N>, TpmError> {
         let mut values = BTreeMap::new();
         let registers: Vec<u8> = (0..REGISTERS).collect();
         for some in registers.chunks(REGISTERS_PER_READ) {
-            let selection = pcr_selection(some.iter().copied());
+            let selection = pcr_selection(bank, some.iter().copied());
             let response = self.send(&Command::new(Code::PcrRead).bytes(&selection))?;
-            values.extend(parse_pcr_read(&response, some)?);
+            values.extend(parse_pcr_read(&response, bank, some)?);
         }
-        Ok(Pcrs(values))
+        Ok(Bank(values))
     }
 
     /// Extends one register of the SHA-256 bank.
@@ -110,7 +132,7 @@ impl Client {
     /// # Errors
     ///
     /// [`TpmError`] if the TPM refuses.
-    pub fn extend_pcr(&self, register: u8, digest: &Sha256Digest) -> Result<(), TpmError> {
+    pub fn extend_pcr(&self, register: u8, digest: &Digest<32>) -> Result<(), TpmError> {
         let command = Command::new(Code::PcrExtend)
             .handle(u32::from(register))
             .authorized()
@@ -163,7 +185,7 @@ impl Client {
             .authorized()
             .sized(nonce)
             .u16(ALG_NULL) // the key's own scheme
-            .bytes(&pcr_selection(registers.iter().copied()));
+            .bytes(&pcr_selection(ALG_SHA256, registers.iter().copied()));
         let response = self.send(&command)?;
         let mut fields = Fields::of_response(command.code(), &response)?;
         let parameters = fields.u32()? as usize;
@@ -196,11 +218,15 @@ fn ak_template() -> Vec<u8> {
     public
 }
 
-/// Parses a whole `TPM2_PCR_Read` response that must hold exactly `registers`, in order.
-fn parse_pcr_read(response: &[u8], registers: &[u8]) -> Result<Vec<(u8, Sha256Digest)>, TpmError> {
+/// Parses a whole `TPM2_PCR_Read` response that must hold exactly `registers` of `bank`, in order.
+fn parse_pcr_read<const N: usize>(
+    response: &[u8],
+    bank: u16,
+    registers: &[u8],
+) -> Result<Vec<(u8, Digest<N>)>, TpmError> {
     let mut fields = Fields::of_response(Code::PcrRead as u32, response)?;
     fields.u32()?; // update counter
-    let expected = pcr_selection(registers.iter().copied());
+    let expected = pcr_selection(bank, registers.iter().copied());
     if fields.bytes(expected.len())? != expected {
         return Err(TpmError::Malformed("other registers than asked for"));
     }
@@ -210,10 +236,10 @@ fn parse_pcr_read(response: &[u8], registers: &[u8]) -> Result<Vec<(u8, Sha256Di
     registers
         .iter()
         .map(|&register| {
-            let value: [u8; 32] = fields
+            let value: [u8; N] = fields
                 .sized()?
                 .try_into()
-                .map_err(|_| TpmError::Malformed("a register that is not of 32 bytes"))?;
+                .map_err(|_| TpmError::Malformed("a register of another size than its bank's"))?;
             Ok((register, Digest(value)))
         })
         .collect()
@@ -223,7 +249,7 @@ fn parse_pcr_read(response: &[u8], registers: &[u8]) -> Result<Vec<(u8, Sha256Di
 mod tests {
     use super::*;
 
-    fn response(selection: &[u8], values: &[[u8; 32]]) -> Vec<u8> {
+    fn response(selection: &[u8], values: &[&[u8]]) -> Vec<u8> {
         let mut body = 7u32.to_be_bytes().to_vec();
         body.extend(selection);
         body.extend(u32::try_from(values.len()).unwrap().to_be_bytes());
@@ -239,22 +265,32 @@ mod tests {
 
     #[test]
     fn pcr_read_assigns_values_to_registers() {
-        let bytes = response(&pcr_selection([4, 9]), &[[1; 32], [2; 32]]);
-        let values = parse_pcr_read(&bytes, &[4, 9]).unwrap();
+        let bytes = response(&pcr_selection(ALG_SHA256, [4, 9]), &[&[1; 32], &[2; 32]]);
+        let values = parse_pcr_read::<32>(&bytes, ALG_SHA256, &[4, 9]).unwrap();
         assert_eq!(values[0], (4, Digest([1; 32])));
         assert_eq!(values[1], (9, Digest([2; 32])));
     }
 
     #[test]
     fn pcr_read_of_another_selection_is_refused() {
-        let bytes = response(&pcr_selection([4, 16]), &[[1; 32], [2; 32]]);
-        assert!(parse_pcr_read(&bytes, &[4, 9]).is_err());
+        let bytes = response(&pcr_selection(ALG_SHA256, [4, 16]), &[&[1; 32], &[2; 32]]);
+        assert!(parse_pcr_read::<32>(&bytes, ALG_SHA256, &[4, 9]).is_err());
+    }
+
+    #[test]
+    fn pcr_read_of_another_bank_is_refused() {
+        let bytes = response(&pcr_selection(ALG_SHA256, [4]), &[&[1; 32]]);
+        assert!(parse_pcr_read::<48>(&bytes, ALG_SHA384, &[4]).is_err());
+        assert!(parse_pcr_read::<48>(&bytes, ALG_SHA256, &[4]).is_err());
+        let bytes = response(&pcr_selection(ALG_SHA384, [4]), &[&[1; 48]]);
+        let values = parse_pcr_read::<48>(&bytes, ALG_SHA384, &[4]).unwrap();
+        assert_eq!(values, [(4, Digest([1; 48]))]);
     }
 
     #[test]
     fn pcr_read_of_an_inactive_bank_is_refused() {
-        let bytes = response(&pcr_selection([]), &[]);
-        assert!(parse_pcr_read(&bytes, &[4, 9]).is_err());
+        let bytes = response(&pcr_selection(ALG_SHA256, []), &[]);
+        assert!(parse_pcr_read::<32>(&bytes, ALG_SHA256, &[4, 9]).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod control;
+pub mod extends;
 pub mod proxy;
 pub mod wire;
 
@@ -16,10 +17,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use client::{Client, Pcrs};
+pub use client::{Bank, Client, Pcrs};
 
 use crate::child::{Child, ToolError, dependent};
 use control::Channel;
+use extends::Extends;
 
 /// How long swtpm may take until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -66,6 +68,7 @@ pub enum TpmError {
 pub struct Tpm {
     channel: Arc<Channel>,
     socket: PathBuf,
+    extends: Extends,
     // Last field: dropped after the shutdown command has been sent.
     swtpm: Child,
 }
@@ -97,10 +100,12 @@ impl Tpm {
             .stderr(log);
         let swtpm = Child::spawn(&mut command)?;
         let channel = Arc::new(Channel::connect(&control, START_TIMEOUT)?);
-        proxy::listen(&socket, Arc::clone(&channel))?;
+        let extends = Extends::default();
+        proxy::listen(&socket, Arc::clone(&channel), extends.clone())?;
         Ok(Self {
             channel,
             socket,
+            extends,
             swtpm,
         })
     }
@@ -120,6 +125,11 @@ impl Tpm {
     /// The socket that QEMU's `-chardev socket` connects to.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// What machines have extended into the registers since they were switched on.
+    pub fn extends(&self) -> &Extends {
+        &self.extends
     }
 
     /// A client whose commands are serialised with the guest's.

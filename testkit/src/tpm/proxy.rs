@@ -3,7 +3,8 @@
 //! QEMU connects to our control socket and hands over its data channel as a file descriptor. We
 //! keep that descriptor instead of passing it on, and relay TPM commands one by one, so that
 //! commands of our own can come between. All other control commands go through, except the
-//! goodbye: swtpm must outlive the machine, for its registers to be read afterwards.
+//! goodbye: swtpm must outlive the machine, for its registers to be read afterwards. What extends a
+//! register is written down on the way.
 //!
 //! I/O: Unix sockets, one thread for each.
 
@@ -19,30 +20,37 @@ use std::thread;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::control::read_tpm_message;
-use super::control::{CMD_SET_DATAFD, CMD_SHUTDOWN, Channel, MAX_MESSAGE, SUCCESS};
+use super::control::{CMD_INIT, CMD_SET_DATAFD, CMD_SHUTDOWN, Channel, MAX_MESSAGE, SUCCESS};
+use super::extends::{Extend, Extends};
+use super::wire::Fields;
 
-/// Listens on `path` for machines, one after another, until the process ends.
+/// Listens on `path` for machines, one after another, until the process ends. What they extend is
+/// added to `extends`.
 ///
 /// # Errors
 ///
 /// An I/O error if the socket cannot be made.
-pub fn listen(path: &Path, channel: Arc<Channel>) -> io::Result<()> {
+pub fn listen(path: &Path, channel: Arc<Channel>, extends: Extends) -> io::Result<()> {
     if path.exists() {
         fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
     thread::spawn(move || {
         for machine in listener.incoming().map_while(Result::ok) {
-            let channel = Arc::clone(&channel);
+            let (channel, extends) = (Arc::clone(&channel), extends.clone());
             // An error on either side means that the machine or swtpm has gone.
-            thread::spawn(move || relay_control(machine, &channel));
+            thread::spawn(move || relay_control(machine, &channel, &extends));
         }
     });
     Ok(())
 }
 
 /// Serves one machine's control connection to its end.
-fn relay_control(mut machine: UnixStream, channel: &Arc<Channel>) -> io::Result<()> {
+fn relay_control(
+    mut machine: UnixStream,
+    channel: &Arc<Channel>,
+    extends: &Extends,
+) -> io::Result<()> {
     loop {
         let (message, descriptor) = receive(&machine)?;
         let code = match message.first_chunk() {
@@ -52,22 +60,32 @@ fn relay_control(mut machine: UnixStream, channel: &Arc<Channel>) -> io::Result<
         let answer = match (code, descriptor) {
             (CMD_SET_DATAFD, Some(descriptor)) => {
                 let data = UnixStream::from(descriptor);
-                let channel = Arc::clone(channel);
-                thread::spawn(move || relay_data(data, &channel));
+                let (channel, extends) = (Arc::clone(channel), extends.clone());
+                thread::spawn(move || relay_data(data, &channel, &extends));
                 SUCCESS.to_vec()
             }
             (CMD_SHUTDOWN, _) => SUCCESS.to_vec(),
-            _ => channel.control(&message)?,
+            _ => {
+                if code == CMD_INIT {
+                    extends.clear();
+                }
+                channel.control(&message)?
+            }
         };
         machine.write_all(&answer)?;
     }
 }
 
 /// Passes the guest's TPM commands on, each as a whole.
-fn relay_data(mut machine: UnixStream, channel: &Channel) -> io::Result<()> {
+fn relay_data(mut machine: UnixStream, channel: &Channel, extends: &Extends) -> io::Result<()> {
     loop {
         let command = read_tpm_message(&mut machine)?;
         let response = channel.transact(&command)?;
+        let is_obeyed = Fields::of_response(0, &response).is_ok();
+        // What cannot be read is not written down, and missed when the list is replayed.
+        if let (Ok(Some(extend)), true) = (Extend::parse(&command), is_obeyed) {
+            extends.push(extend);
+        }
         machine.write_all(&response)?;
     }
 }

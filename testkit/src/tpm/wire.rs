@@ -33,6 +33,8 @@ pub enum Code {
 pub const ALG_RSA: u16 = 0x0001;
 /// `TPM_ALG_SHA256`.
 pub const ALG_SHA256: u16 = 0x000B;
+/// `TPM_ALG_SHA384`.
+pub const ALG_SHA384: u16 = 0x000C;
 /// `TPM_ALG_NULL`.
 pub const ALG_NULL: u16 = 0x0010;
 /// `TPM_ALG_RSASSA`.
@@ -145,14 +147,14 @@ pub fn sized(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A `TPML_PCR_SELECTION` of one bank, SHA-256, with the given registers below 24.
-pub fn pcr_selection(registers: impl IntoIterator<Item = u8>) -> Vec<u8> {
+/// A `TPML_PCR_SELECTION` of the bank of this algorithm, with the given registers below 24.
+pub fn pcr_selection(bank: u16, registers: impl IntoIterator<Item = u8>) -> Vec<u8> {
     let mut bitmap = 0u32;
     for register in registers {
         bitmap |= 1 << (register % 24);
     }
     let mut out = 1u32.to_be_bytes().to_vec();
-    out.extend(ALG_SHA256.to_be_bytes());
+    out.extend(bank.to_be_bytes());
     out.push(3);
     out.extend(bitmap.to_le_bytes().iter().take(3));
     out
@@ -259,7 +261,7 @@ mod tests {
     #[test]
     fn pcr_read_has_the_known_bytes() {
         let command = Command::new(Code::PcrRead)
-            .bytes(&pcr_selection([4, 9, 11]))
+            .bytes(&pcr_selection(ALG_SHA256, [4, 9, 11]))
             .to_bytes();
         let expected = [
             0x80, 1, 0, 0, 0, 20, 0, 0, 1, 0x7E, // header

@@ -13,9 +13,9 @@ use testkit::console::phases::Phase;
 use testkit::machine::DirectKernel;
 use testkit::tamper::credential::initrd;
 
-use crate::boot_test::checks::Checks;
 use crate::boot_test::context::{Attempt, Context};
 use crate::boot_test::marker::find;
+use crate::checks::Checks;
 
 const MARKER: &str = "MARKDIRECT";
 

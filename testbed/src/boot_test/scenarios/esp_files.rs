@@ -12,15 +12,13 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use measurements::event_log::EventLog;
 use testkit::console::phases::Phase;
-use testkit::memory::find_event_log;
 use testkit::tamper::credential::{marker_credentials, marker_unit};
 use testkit::tamper::disk::copy;
 use testkit::tamper::esp::{ADDONS, CREDENTIALS, EXTRA, Esp, addon, extension};
 
-use crate::boot_test::checks::Checks;
 use crate::boot_test::context::{Attempt, Context};
-use crate::registers::{Comparison, verified};
-use crate::session::Session;
+use crate::checks::Checks;
+use crate::registers::Comparison;
 
 /// An attack, and what it must do to a machine without Secure Boot: an attack that shows nowhere
 /// was not made well, and proves nothing.
@@ -95,7 +93,7 @@ pub(super) fn run(context: &Context, checks: &mut Checks) -> Result<()> {
         .context("the boot did not come through");
     checks.check("boots", booted);
     let comparison = session.compare(&context.prediction)?;
-    let log = log(&session)?;
+    let log = session.event_log()?.log;
     for attack in &ATTACKS {
         checks.note(attack.name, judge(attack, &log));
     }
@@ -124,13 +122,6 @@ fn put_files(attempt: &Attempt, esp: &Esp) -> Result<()> {
         esp.write(&image, &format!("{EXTRA}/{name}.{kind}.raw"))?;
     }
     Ok(())
-}
-
-/// The log that replays to what the TPM holds, in all registers that are verified.
-fn log(session: &Session) -> Result<EventLog> {
-    let pcrs = session.tpm.client().read_pcrs()?;
-    let registers: Vec<u8> = verified().into_iter().collect();
-    Ok(find_event_log(&session.machine, &pcrs, &registers)?)
 }
 
 /// Passes if the attack shows in exactly the registers where it must.

@@ -12,8 +12,8 @@ use testkit::tamper::disk::{copy, flip};
 use testkit::tamper::esp::flip_uki;
 use testkit::tamper::gpt::{ROOT, ROOT_VERITY, Type, find};
 
-use crate::boot_test::checks::Checks;
 use crate::boot_test::context::Context;
+use crate::checks::Checks;
 use crate::registers::predict_image;
 use crate::session::{ATTESTATION_PORT, Session};
 

@@ -18,9 +18,9 @@ use testkit::tamper::credential::{
 use testkit::tamper::disk::{NewPartition, blank, copy_with_room, partition};
 use testkit::tamper::variable::{Variable, set};
 
-use crate::boot_test::checks::Checks;
 use crate::boot_test::context::{Attempt, Context};
 use crate::boot_test::marker::{ensure_absent, ensure_silent};
+use crate::checks::Checks;
 use crate::session::Session;
 
 pub(super) const SMBIOS: &str = "MARKSMBIOS";

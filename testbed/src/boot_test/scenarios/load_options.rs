@@ -20,9 +20,9 @@ use testkit::tamper::variable::{Variable, boot_entry, set};
 use super::host_inputs::{
     AUTOMATIC_UNITS, FW_CFG, OPTIONS, RUN_UNIT, SMBIOS, SMBIOS_PLAIN, offer_disks, offer_strings,
 };
-use crate::boot_test::checks::Checks;
 use crate::boot_test::context::Context;
 use crate::boot_test::marker::find;
+use crate::checks::Checks;
 
 const MARKER: &str = "MARKLOADOPTIONS";
 /// The words of the image's command line that keep the host out.

@@ -1,6 +1,8 @@
-//! The checks of one scenario: each is printed when it is made, and kept for the report.
+//! The checks of one scenario, and its boots: each is printed when it is made, and kept for the report.
 //!
 //! I/O: prints.
+
+mod boot;
 
 use std::time::{Duration, Instant};
 
@@ -8,27 +10,27 @@ use anyhow::Result;
 use serde::Serialize;
 use testkit::console::Console;
 
-use super::report::Boot;
 use crate::session::Session;
+use boot::Boot;
 
 /// How much of the console is shown after a failure.
 const TAIL: usize = 25;
 
 /// One check and how it ended.
 #[derive(Debug, Serialize)]
-pub(super) struct Check {
-    pub(super) name: String,
-    pub(super) seconds: f64,
+pub(crate) struct Check {
+    pub(crate) name: String,
+    pub(crate) seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) note: Option<String>,
+    pub(crate) note: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) failure: Option<String>,
+    pub(crate) failure: Option<String>,
 }
 
 /// All checks of a scenario so far.
 #[derive(Debug, Serialize)]
-pub(super) struct Checks {
-    scenario: &'static str,
+pub(crate) struct Checks {
+    scenario: String,
     boots: Vec<Boot>,
     checks: Vec<Check>,
     #[serde(skip)]
@@ -39,9 +41,9 @@ pub(super) struct Checks {
 
 impl Checks {
     /// A scenario without checks.
-    pub(super) fn new(scenario: &'static str) -> Self {
+    pub(crate) fn new(scenario: impl Into<String>) -> Self {
         Self {
-            scenario,
+            scenario: scenario.into(),
             boots: Vec::new(),
             checks: Vec::new(),
             since: Instant::now(),
@@ -50,17 +52,17 @@ impl Checks {
     }
 
     /// From now on, shows the end of this session's console after the next failure.
-    pub(super) fn watch(&mut self, session: &Session) {
+    pub(crate) fn watch(&mut self, session: &Session) {
         self.console = Some(session.machine.console().clone());
     }
 
     /// Records a check. Its time is that since the one before, so the first has the boot's.
-    pub(super) fn check(&mut self, name: &str, result: Result<()>) {
+    pub(crate) fn check(&mut self, name: &str, result: Result<()>) {
         self.note(name, result.map(|()| None));
     }
 
     /// Records a check that, if it passed, has something to say.
-    pub(super) fn note(&mut self, name: &str, result: Result<Option<String>>) {
+    pub(crate) fn note(&mut self, name: &str, result: Result<Option<String>>) {
         let (note, failure) = match result {
             Ok(note) => (note, None),
             Err(error) => (None, Some(format!("{error:#}"))),
@@ -79,13 +81,13 @@ impl Checks {
     }
 
     /// Records how long a boot took.
-    pub(super) fn boot(&mut self, name: &str, session: &Session, certificate: Option<Duration>) {
+    pub(crate) fn boot(&mut self, name: &str, session: &Session, certificate: Option<Duration>) {
         self.boots
             .push(Boot::new(name, &session.phases(), certificate));
     }
 
     /// How many checks passed and failed.
-    pub(super) fn counts(&self) -> (usize, usize) {
+    pub(crate) fn counts(&self) -> (usize, usize) {
         let failed = self.checks.iter().filter(|check| check.failure.is_some());
         let failed = failed.count();
         (self.checks.len() - failed, failed)
