@@ -146,7 +146,8 @@ fn changed_command_line_is_explained_word_by_word() {
         json["registers"]["9"]["causes"][0]["event"],
         "kernel command line"
     );
-    let registers: Vec<_> = json["registers"].as_object().unwrap().keys().collect();
+    let mut registers: Vec<_> = json["registers"].as_object().unwrap().keys().collect();
+    registers.sort();
     assert_eq!(registers, ["11", "4", "9", "rtmr2"]);
     assert_eq!(json["equal_registers"], json!([]));
     let rtmr2 = &json["registers"]["rtmr2"];
