@@ -648,7 +648,6 @@ fn signature_is_not_measured_and_headers_are() {
         &[
             "PCR 4: Authenticode digest of the UKI: its headers or its certificates' size; all \
              sections are equal",
-            "note: no Linux version in .uname, taken for 6.9 or newer",
             "not known: RTMR1 is not predicted: it holds the partition table of a disk",
             "vTPM: different: PCR 4",
             "bare TDX: could not tell whether they measure the same (equal: RTMR2)",
@@ -703,7 +702,6 @@ fn added_and_removed_sections_are_named() {
             "PCR 11: .splash: name: only the second measures it",
             "PCR 11: .splash: data: only the second measures it",
             "RTMR2: as PCR 11",
-            "note: no Linux version in .uname, taken for 6.9 or newer",
             "not known: RTMR1 is not predicted: it holds the partition table of a disk",
             "vTPM: different: PCR 4, PCR 11",
             "bare TDX: different: RTMR2",

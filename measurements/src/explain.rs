@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::event_log::Bank;
 use crate::{Event, Prediction, Register};
 
 /// One difference between two lists of events.
@@ -28,22 +29,44 @@ pub enum Difference {
     },
 }
 
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Difference {
+    /// The difference in words, with the digests of a bank: one line, or three. Control characters
+    /// of what was measured are escaped, so that it ends no line.
+    pub fn in_bank(&self, bank: Bank) -> String {
+        let digest = |event: &Event| bank.pick(event.digests);
+        let words = |event: &Event| one_line(&event.to_string());
         match self {
-            Self::Changed { expected, actual } => {
-                writeln!(f, "{} differs:", actual.subject)?;
-                writeln!(f, "  expected {} ({expected})", expected.digests.sha256)?;
-                write!(f, "  actual   {} ({actual})", actual.digests.sha256)
-            }
+            Self::Changed { expected, actual } => format!(
+                "{} differs:\n  expected {} ({})\n  actual   {} ({})",
+                one_line(&actual.subject),
+                digest(expected),
+                words(expected),
+                digest(actual),
+                words(actual)
+            ),
             Self::Missing { expected } => {
-                write!(f, "event missing: {} ({expected})", expected.digests.sha256)
+                format!("event missing: {} ({})", digest(expected), words(expected))
             }
             Self::Added { actual } => {
-                write!(f, "event added: {} ({actual})", actual.digests.sha256)
+                format!("event added: {} ({})", digest(actual), words(actual))
             }
         }
     }
+}
+
+/// In the SHA-256 bank.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.in_bank(Bank::Sha256))
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let escape = |c: char| match c {
+        c if c.is_control() => c.escape_unicode().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect()
 }
 
 /// Compares the events of every register of two predictions; each difference comes with its
@@ -142,6 +165,22 @@ mod tests {
     fn equal_lists_have_no_difference() {
         assert!(lines(&[("a", 1), ("b", 2)], &[("a", 1), ("b", 2)]).is_empty());
         assert!(lines(&[], &[]).is_empty());
+    }
+
+    #[test]
+    fn words_of_an_event_end_no_line_and_digests_are_of_the_bank() {
+        let mut actual = events(&[("a\nb", 1)]).remove(0);
+        actual.detail = "c\nd".to_owned();
+        let digests = actual.digests;
+        let added = Difference::Added { actual };
+        assert_eq!(added.to_string().lines().count(), 1, "{added}");
+        assert!(added.to_string().contains(&digests.sha256.to_string()));
+        let in_sha384 = added.in_bank(Bank::Sha384);
+        assert!(
+            in_sha384.contains(&digests.sha384.to_string()),
+            "{in_sha384}"
+        );
+        assert!(!in_sha384.contains(&digests.sha256.to_string()));
     }
 
     #[test]

@@ -193,23 +193,22 @@ impl<R: Read + Seek> Image<R> {
         sections.map(section).collect()
     }
 
-    /// Reads the first section of this name into memory.
+    /// Reads the first section of this name into memory, whatever profile it belongs to.
     ///
     /// # Errors
     ///
     /// [`ReadError`] if there is none, it has more than `limit` bytes, or the reader fails.
     pub fn read_section(&mut self, name: &str, limit: u64) -> Result<Vec<u8>, ReadError> {
-        let content = match uki::find(self.uki().file().sections(), name) {
-            Some(section) => self.uki().content(section)?,
-            None => Content::default(),
+        let section = uki::find(self.uki().file().sections(), name);
+        let missing = || ReadError::NoSection {
+            name: name.to_owned(),
         };
-        if content.size() == 0 || content.size() > limit {
-            let (length, size) = (limit, content.size());
-            let offset = 0;
-            return Err(ReadError::OutOfBounds {
-                offset,
-                length,
-                size,
+        let content = self.uki().content(section.ok_or_else(missing)?)?;
+        if content.size() > limit {
+            return Err(ReadError::SectionSize {
+                name: name.to_owned(),
+                actual: content.size(),
+                limit,
             });
         }
         self.source.read(&content)
@@ -264,10 +263,14 @@ impl fmt::Display for Format {
 /// Tells by its contents what a file is, and how large the disk in it is.
 fn recognise<R: Read + Seek>(source: &mut Source<R>) -> Result<(Format, u64), ImageError> {
     let mut file = Window::whole(source);
+    let is_pe = is_pe(&mut file)?;
     if let Some(size) = vhd::disk_size(&mut file)? {
-        return Ok((Format::FixedVhd, size));
+        return match is_pe {
+            true => Err(ImageError::Ambiguous),
+            false => Ok((Format::FixedVhd, size)),
+        };
     }
-    match (gpt::is_disk(&mut file)?, is_pe(&mut file)?) {
+    match (gpt::is_disk(&mut file)?, is_pe) {
         (true, true) => Err(ImageError::Ambiguous),
         (true, false) => Ok((Format::RawDisk, file.size())),
         (false, true) => Ok((Format::Efi, file.size())),

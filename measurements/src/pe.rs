@@ -8,9 +8,12 @@
 //! I/O: none; what is parsed is the file's head, what is hashed are ranges for the caller to read.
 
 pub(crate) mod authenticode;
+mod error;
 pub(crate) mod relocations;
 
 use crate::bytes::{array, index, slice, u16_le, u32_le};
+
+pub use error::PeError;
 
 /// Most sections that a PE may have: the limit of the Windows loader, as "PE Format" states it
 /// under NumberOfSections. A UKI has about fifteen.
@@ -26,6 +29,9 @@ pub(crate) const MAX_HEAD_SIZE: u64 = 1 << 20;
 /// that are stored. A UKI has next to none, a kernel its working space.
 const MAX_ZEROS: u64 = 64 << 20;
 
+/// Machine in the COFF header: IMAGE_FILE_MACHINE_AMD64.
+const MACHINE_X64: u16 = 0x8664;
+
 /// Bytes of one entry of the section table.
 const SECTION_HEADER_SIZE: usize = 40;
 
@@ -34,109 +40,6 @@ const CERTIFICATE_DIRECTORY: usize = 4;
 
 /// Index of the base relocations in the data directories.
 const RELOCATION_DIRECTORY: usize = 5;
-
-/// Why bytes are not a PE whose measurements can be computed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PeError {
-    /// The file is larger than any UKI.
-    #[error("expected a PE of at most {MAX_SIZE} bytes, got {actual}")]
-    TooLarge {
-        /// The file's size in bytes.
-        actual: u64,
-    },
-    /// The file ends before a header does.
-    #[error("the PE ends before its {what}, expected at byte {offset}")]
-    Truncated {
-        /// Which header.
-        what: &'static str,
-        /// Where it should have been.
-        offset: usize,
-    },
-    /// A magic number is wrong: this is something else.
-    #[error("expected {what} to be {expected}, got {actual:#x}: not a PE")]
-    Magic {
-        /// Which magic number.
-        what: &'static str,
-        /// What it is in a PE.
-        expected: &'static str,
-        /// What it is here.
-        actual: u32,
-    },
-    /// There are no sections, or more than a loader would take.
-    #[error("expected 1 to {MAX_SECTIONS} sections, got {actual}")]
-    SectionCount {
-        /// NumberOfSections.
-        actual: u16,
-    },
-    /// A section's bytes are not all in the file.
-    #[error("section {name} is at bytes {start} to {end}, but the file has {file_size}")]
-    SectionOutside {
-        /// The section's name.
-        name: String,
-        /// Its first byte.
-        start: u64,
-        /// The byte after its last.
-        end: u64,
-        /// The file's size.
-        file_size: u64,
-    },
-    /// The sections take more memory than is sensible.
-    #[error("the sections take {actual} bytes in memory, expected at most {limit}")]
-    MemorySize {
-        /// The sum of their VirtualSizes.
-        actual: u64,
-        /// What a file of this size may have.
-        limit: u64,
-    },
-    /// A section is not inside the image in memory, so that no loader would take it.
-    #[error("section {name} ends at {end:#x} in memory, but SizeOfImage is {size_of_image:#x}")]
-    OutsideMemory {
-        /// The section's name.
-        name: String,
-        /// The address after its last byte.
-        end: u64,
-        /// The image's size in memory.
-        size_of_image: u32,
-    },
-    /// Two parts are at the same place in memory, so that the file does not say what is there.
-    #[error("section {name} begins at {start:#x} in memory, inside of {other}")]
-    Overlap {
-        /// The section that begins later.
-        name: String,
-        /// Its VirtualAddress.
-        start: u32,
-        /// The section or headers that it lies in.
-        other: String,
-    },
-    /// A loader would change bytes that are measured, or that say which bytes are.
-    #[error("a relocation at {first:#x} in memory changes {name}, expected none there")]
-    Relocation {
-        /// What is changed.
-        name: String,
-        /// The address of the first byte that is changed.
-        first: u64,
-    },
-    /// The relocations cannot be read.
-    #[error("expected base relocations in the {size} bytes at {address:#x} in memory, got others")]
-    RelocationTable {
-        /// Where they should be.
-        address: u32,
-        /// How many bytes.
-        size: u32,
-    },
-    /// Headers, sections and certificate table do not fit into the file, so its Authenticode
-    /// digest is not defined.
-    #[error("{what} is {actual} bytes, but the file has {file_size}")]
-    Layout {
-        /// Which part.
-        what: &'static str,
-        /// How long it claims to be.
-        actual: u64,
-        /// The file's size.
-        file_size: u64,
-    },
-}
 
 /// The headers of a PE.
 #[derive(Debug, Clone)]
@@ -200,6 +103,13 @@ impl SectionHeader {
         offset.is_some_and(|offset| offset < self.memory_size().into())
     }
 
+    /// Says whether a loader puts a byte of it at one of these addresses.
+    fn overlaps(&self, first: u64, last: u64) -> bool {
+        let start = u64::from(self.virtual_address);
+        let end = start.saturating_add(self.memory_size().into());
+        first < end && last >= start
+    }
+
     fn parse(header: &[u8]) -> Option<Self> {
         Some(Self {
             name: array(header, 0)?,
@@ -211,6 +121,20 @@ impl SectionHeader {
     }
 }
 
+/// Says whether a file may be a program for x86-64: not, if it has no PE signature, or another
+/// Machine. `head` is the first [`MAX_HEAD_SIZE`] bytes of the file, or all if there are fewer.
+pub(crate) fn may_be_x64(head: &[u8], file_size: u64) -> bool {
+    // What is beyond the head is not known.
+    let is_unknown = file_size > head.len() as u64;
+    let matches = |found: Option<bool>| found.unwrap_or(is_unknown);
+    let offset = u32_le(head, 0x3c).map(index);
+    let Some(offset) = offset.filter(|_| array(head, 0) == Some(*b"MZ")) else {
+        return false;
+    };
+    matches(array(head, offset).map(|signature| signature == *b"PE\0\0"))
+        && matches(u16_le(head, offset.saturating_add(4)).map(|machine| machine == MACHINE_X64))
+}
+
 impl Pe {
     /// Parses the headers of a PE, PE32 and PE32+, from the head of its file: the first
     /// [`MAX_HEAD_SIZE`] bytes, or all if there are fewer.
@@ -218,7 +142,8 @@ impl Pe {
     /// # Errors
     ///
     /// [`PeError`] if a header is missing or malformed, a section is not inside the file, or
-    /// sections lie over each other or outside of the image in memory.
+    /// sections lie over each other or outside of the image in memory, or their table is not in
+    /// the headers.
     pub(crate) fn parse(head: &[u8], file_size: u64) -> Result<Self, PeError> {
         if file_size > MAX_SIZE {
             return Err(PeError::TooLarge { actual: file_size });
@@ -290,6 +215,13 @@ impl Pe {
 
         let table = start.saturating_add(optional_size.into());
         let sections = parse_sections(head, table, count, file_size)?;
+        let end = SECTION_HEADER_SIZE
+            .saturating_mul(count.into())
+            .saturating_add(table) as u64;
+        let limit = u64::from(headers_size);
+        if end > limit {
+            return Err(PeError::SectionTable { end, limit });
+        }
         check_memory(&sections, headers_size, size_of_image)?;
         Ok(Self {
             sections,

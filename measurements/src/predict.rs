@@ -25,6 +25,7 @@ use std::io::{Read, Seek};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use kernel::Linux;
 pub use register::{Event, Register};
 use sections::Sections;
 pub(crate) use stub_rules::StubRules;
@@ -60,12 +61,22 @@ pub enum PredictError {
     #[error(transparent)]
     Stub(#[from] StubVersionError),
     /// There is no such profile; the stub would not boot.
-    #[error("expected a profile from 0 to {}, got {wanted}: the UKI has {count}", count.saturating_sub(1))]
+    #[error("expected a profile from 0 to {}, got {wanted}: {reason}", count.saturating_sub(1))]
     NoSuchProfile {
         /// Which was asked for.
         wanted: u32,
-        /// How many there are.
+        /// How many there are; 0 is booted all the same if there are none.
         count: usize,
+        /// Why there are no more.
+        reason: String,
+    },
+    /// systemd-boot hands the command line to the UKI, and what becomes of it is not known.
+    #[error("what systemd-boot {loader} hands on to the UKI is not known: {reason}")]
+    HandedOn {
+        /// Its version.
+        loader: String,
+        /// Why.
+        reason: String,
     },
     /// Which of several sections counts is not known for this version of the stub.
     #[error("which {section} counts is not known for systemd-stub {version}: several could")]
@@ -167,6 +178,8 @@ pub(crate) struct Boot {
     pub(crate) rules: StubRules,
     /// The sections that this stub takes, for the profile that is booted.
     pub(crate) sections: Sections,
+    /// Which Linux is started, if the kernel says so.
+    pub(crate) linux: Option<Linux>,
 }
 
 impl Boot {
@@ -179,17 +192,24 @@ impl Boot {
         let profile = image.assumptions.profile;
         let sections = Sections::of(&image.chain.uki, &rules, &version, profile)?;
         let linux = sections.required(".linux")?;
-        kernel::check(&mut image.source, linux.clone(), &rules)?;
+        let linux = kernel::check(&mut image.source, linux.clone(), &rules)?;
         Ok(Self {
             version,
             rules,
             sections,
+            linux,
         })
     }
 
     fn notes<R>(&self, image: &Image<R>) -> Vec<String> {
         let mut notes = image.chain.notes.clone();
         notes.extend(self.sections.notes(&self.version));
+        if self.linux.is_none() {
+            notes.push(
+                "the kernel in .linux does not say that it is Linux; taken for Linux 6.1 or newer"
+                    .to_owned(),
+            );
+        }
         let version = &self.version;
         notes.extend(match Proof::of(version) {
             Proof::Booted => None,

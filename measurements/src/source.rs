@@ -27,6 +27,22 @@ pub enum ReadError {
         /// How many there are in all.
         size: u64,
     },
+    /// The UKI has no such section, or an empty one.
+    #[error("the UKI has no section {name}")]
+    NoSection {
+        /// The section's name.
+        name: String,
+    },
+    /// A section is larger than its reader wants it.
+    #[error("section {name} has {actual} bytes, expected at most {limit}")]
+    SectionSize {
+        /// The section's name.
+        name: String,
+        /// Its size in memory.
+        actual: u64,
+        /// Most that is read.
+        limit: u64,
+    },
     /// The reader failed.
     #[error("read {length} bytes at byte {offset}")]
     Io {

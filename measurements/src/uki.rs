@@ -48,7 +48,10 @@ impl Uki {
         content: Content,
     ) -> Result<Self, PeFileError> {
         let file = PeFile::read(source, content)?;
-        file.refuse_relocations(source, |name| DATA.iter().any(|d| d.as_bytes() == name))?;
+        // Stubs up to 255 take a section whose name only begins so.
+        file.refuse_relocations(source, |name| {
+            DATA.iter().any(|d| name.starts_with(d.as_bytes()))
+        })?;
         let marker = find(file.sections(), MARKER).map(|section| file.section_content(section));
         let marker = match marker.transpose()? {
             Some(content) => Some(source.read_head(&content, MAX_MARKER_SIZE)?),

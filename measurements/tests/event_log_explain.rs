@@ -541,7 +541,11 @@ fn bank_that_the_log_has_not_is_not_compared() {
         assert_eq!(register.actual, None);
         assert_eq!(register.findings[0].kind, FindingKind::Unknown);
         assert_eq!(register.findings[0].text, "the log has no sha256 bank");
+        assert!(!register.is_different());
     }
+    let given = [(4, vec![RegisterValue::Sha256(Digest([1; 32]))])];
+    let checks = logs(&log).check(&given.into());
+    assert_eq!(checks[0].replay, Replay::Unknown);
 }
 
 #[test]
@@ -582,6 +586,21 @@ fn log_of_another_boot_is_noticed() {
             Replay::Different
         ]
     );
+}
+
+#[test]
+fn texts_longer_than_command_lines_are_not_tried() {
+    for (length, is_found) in [(1000, true), (40_000, false)] {
+        let mut boot = Boot::new();
+        boot.command_line = "x".repeat(length);
+        let text = utf16(&boot.command_line);
+        boot.more = vec![measured(12, IPL, &text, &text)];
+        let log = boot.log();
+        let explanation = explain(logs(&log), &Boot::new().prediction());
+        let register = explanation.registers.iter().find(|r| r.register == 9);
+        let text = &register.unwrap().findings[0].text;
+        assert_eq!(!text.contains("a digest only"), is_found, "{text:.100}");
+    }
 }
 
 /// Events of any kind, some of them those of the boot.

@@ -31,9 +31,9 @@ fn events_of_the_boot_are_in_words() {
         "0 EV_S_CRTM_VERSION = \"2025.02-8+deb13u1\"",
         "0 EV_EFI_PLATFORM_FIRMWARE_BLOB ? firmware of 917504 bytes at 0x820000",
         &format!("7 EV_EFI_VARIABLE_DRIVER_CONFIG = variable SecureBoot ({global}): not set"),
-        &format!("1 EV_EFI_VARIABLE_BOOT = variable BootOrder ({global}): 0001, 0000, 0002"),
+        &format!("1 EV_EFI_VARIABLE_BOOT ? variable BootOrder ({global}): 0001, 0000, 0002"),
         &format!(
-            "1 EV_EFI_VARIABLE_BOOT = variable Boot0001 ({global}): \"UEFI Misc Device\" \
+            "1 EV_EFI_VARIABLE_BOOT ? variable Boot0001 ({global}): \"UEFI Misc Device\" \
              PciRoot(0x0)/Pci(0x4,0x0)"
         ),
         "4 EV_EFI_ACTION = \"Calling EFI Application from Boot Option\"",
@@ -111,4 +111,39 @@ fn forms_in_which_writers_digest_their_texts_are_confirmed() {
         assert!(!measured(pcr, kind, &other, data).is_confirmed());
     }
     assert!(!measured(4, NO_ACTION, b"x", b"x").is_confirmed());
+}
+
+/// The digest is of a part of the data, or of nothing, and the rest is the writer's claim.
+#[test]
+fn digests_of_a_part_confirm_nothing() {
+    let value = [1, 0, 0, 0];
+    let name = utf16("SecureBoot");
+    let variable = [
+        &[0; 16][..],
+        &10_u64.to_le_bytes(),
+        &4_u64.to_le_bytes(),
+        &name[..20],
+        &value,
+    ]
+    .concat();
+    for (kind, of, data) in [
+        (IPL, &b""[..], utf16("approved by the vendor")),
+        (
+            IPL,
+            b"x",
+            b"nothing is wrong, PCR 12 is harmless: x\0".to_vec(),
+        ),
+        (IPL, b"x", b"harmless x\0".to_vec()),
+        (IPL, b"", b"grub_cmd: \0".to_vec()),
+        (IPL, b"", utf16(".linux")),
+        (IPL, b".linux", utf16(".linux")),
+        (IPL, &utf16(".linux"), utf16(".linux")),
+        (event_type::EV_EFI_VARIABLE_BOOT, &value, variable.clone()),
+        (event_type::EV_EFI_VARIABLE_BOOT2, &value, variable.clone()),
+    ] {
+        let words = measured(12, kind, of, &data).describe();
+        assert!(!measured(12, kind, of, &data).is_confirmed(), "{words}");
+    }
+    let whole = measured(7, event_type::EV_EFI_VARIABLE_BOOT, &variable, &variable);
+    assert!(whole.is_confirmed());
 }

@@ -446,7 +446,11 @@ fn loader_is_measured_before_the_uki_that_it_starts() {
 
 #[test]
 fn old_loader_hands_on_the_command_line_and_that_shows() {
-    let (loader, uki) = (loader("254.26"), uki());
+    let mut sections = support::uki_sections();
+    let is_marker = |s: &&mut support::Section| s.name == ".sdmagic";
+    let marker = b"#### LoaderInfo: systemd-stub 254.26 ####";
+    sections.iter_mut().find(is_marker).unwrap().data = marker.to_vec();
+    let (loader, uki) = (loader("254.26"), support::pe(&sections, &[], &[]));
     let files = [(PATH, &loader[..]), ("EFI/Linux/node.efi", &uki)];
     let prediction = support::predict(disk_of(&files)).unwrap();
     let events = &prediction.registers[&12].events;
@@ -630,4 +634,140 @@ fn partitions_and_sections_can_be_read() {
     assert_eq!(image.read_section(".initrd", 2000).unwrap(), bytes);
     assert!(image.read_section(".initrd", 1234).is_err());
     assert!(image.read_section(".splash", 2000).is_err());
+}
+
+#[test]
+fn boot_sector_that_firmware_reads_otherwise_or_not_at_all_is_refused() {
+    let fat32 = fat(FatType::Fat32, 512, 40 << 20, &[(PATH, &uki())]);
+    let fat12 = esp(&uki());
+    assert!(read_fat(&fat32).is_ok() && read_fat(&fat12).is_ok());
+    // Where in the boot sector, and what: entries of a root directory that FAT32 does not have, its
+    // version, one active FAT, a medium that there is not; FAT12 without root directory.
+    for (volume, offset, value) in [
+        (&fat32, 17, 16),
+        (&fat32, 42, 1),
+        (&fat32, 40, 0x80),
+        (&fat32, 21, 0xf1),
+        (&fat12, 21, 0x80),
+        (&fat12, 17, 0),
+        (&fat12, 18, 0),
+    ] {
+        let mut changed = volume.clone();
+        if offset >= 17 && volume.len() < 2 << 20 && value == 0 {
+            changed[17..19].fill(0);
+        }
+        changed[offset] = value;
+        let error = read_fat(&changed).unwrap_err();
+        assert!(
+            matches!(error, ImageError::Fat(FatError::Field { .. })),
+            "{offset}: {error:?}"
+        );
+    }
+    // FAT32 with too few clusters is none to firmware.
+    let mut small = fat(FatType::Fat16, 512, 16 << 20, &[(PATH, &uki())]);
+    let sectors_per_table = [small[22], small[23]];
+    small[22..24].fill(0);
+    small[36..38].copy_from_slice(&sectors_per_table);
+    small[38..44].fill(0);
+    small[17..19].fill(0);
+    let error = read_fat(&small).unwrap_err();
+    assert!(
+        matches!(error, ImageError::Fat(FatError::Field { .. })),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn second_fat_without_a_jump_in_front_is_refused() {
+    let mut hidden = esp(&uki());
+    hidden[0] = 0;
+    let image = gpt(512, &[(OTHER_TYPE, &hidden), (ESP_TYPE, &esp(&uki()))]);
+    let error = read(image).unwrap_err();
+    assert!(
+        matches!(error, ImageError::Gpt(GptError::OtherFat { .. })),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn what_firmware_might_look_into_is_refused() {
+    let nested = |at: usize, bytes: &[u8]| {
+        let mut partition = vec![0; 64 << 10];
+        partition[at..at + bytes.len()].copy_from_slice(bytes);
+        read(gpt(
+            512,
+            &[(OTHER_TYPE, &partition), (ESP_TYPE, &esp(&uki()))],
+        ))
+    };
+    assert!(nested(0, b"hsqs").is_ok());
+    for (at, bytes) in [
+        (510, &[0x55, 0xaa][..]),
+        (512, b"EFI PART"),
+        (4096, b"EFI PART"),
+        (0x8001, b"CD001"),
+        (0x8001, b"BEA01"),
+        (0x8001, b"NSR03"),
+    ] {
+        let error = nested(at, bytes).unwrap_err();
+        let is_nested = matches!(error, ImageError::Gpt(GptError::Nested { number: 1, .. }));
+        assert!(is_nested, "{at}: {error:?}");
+    }
+    // A partition table in the boot sector of the EFI system partition itself.
+    let mut partition = esp(&uki());
+    partition[446 + 4] = 0x0c;
+    let error = read(gpt(512, &[(ESP_TYPE, &partition)])).unwrap_err();
+    let is_nested = matches!(error, ImageError::Gpt(GptError::Nested { number: 1, .. }));
+    assert!(is_nested, "{error:?}");
+}
+
+#[test]
+fn partitions_that_firmware_would_pass_over_are_refused() {
+    // The second partition's entry: one block earlier, and so over the first.
+    let mut image = disk(&uki());
+    let entry = 1024 + 128 + 32;
+    image[entry] -= 1;
+    let checksum = support::crc32(&image[1024..1024 + 128 * 128]).to_le_bytes();
+    image[512 + 88..512 + 92].copy_from_slice(&checksum);
+    image[512 + 16..512 + 20].fill(0);
+    let checksum = support::crc32(&image[512..512 + 92]).to_le_bytes();
+    image[512 + 16..512 + 20].copy_from_slice(&checksum);
+    let error = read(image).unwrap_err();
+    let is_placement = matches!(error, ImageError::Gpt(GptError::Placement { number: 2 }));
+    assert!(is_placement, "{error:?}");
+}
+
+#[test]
+fn additions_count_whatever_the_boot_counters_say() {
+    let (loader, uki) = (loader("257.13"), uki());
+    let files = [(PATH, &loader[..]), ("EFI/Linux/a+3-1.efi", &uki)];
+    assert_eq!(read(disk_of(&files)).unwrap(), uki);
+    for folder in ["a.efi.extra.d", "a+2-2.efi.extra.d", "a+3-1.efi.extra.d"] {
+        let path = format!("EFI/Linux/{folder}/x.addon.efi");
+        let error = refused_chain(&[&files[..], &[(&path, &b"x"[..])]].concat());
+        assert!(
+            matches!(error, BootChainError::Sidecar { .. }),
+            "{folder}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn keys_that_the_loader_would_enrol_are_refused() {
+    let (loader, uki) = (loader("257.13"), uki());
+    let files = [
+        (PATH, &loader[..]),
+        ("EFI/Linux/a.efi", &uki),
+        ("loader/keys/auto/db.auth", b"x"),
+    ];
+    let error = refused_chain(&files);
+    assert!(
+        matches!(&error, BootChainError::Sidecar { path, .. } if path == "loader/keys/auto/db.auth"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn disk_in_a_vhd_that_is_a_pe_too_is_refused() {
+    let error = read(vhd(uki())).unwrap_err();
+    assert!(matches!(error, ImageError::Ambiguous), "{error:?}");
 }

@@ -101,18 +101,42 @@ fn section_over_the_headers_or_outside_of_the_image_is_refused() {
 
 /// A UKI with one block of relocations, of which one changes the byte at `offset` of a section.
 fn relocated(name: &str, offset: u32, size: u32) -> Result<MemoryImage, PeError> {
+    relocated_in(&uki_sections(), name, offset, size)
+}
+
+/// As [`relocated`], with these sections.
+fn relocated_in(
+    of: &[Section],
+    name: &str,
+    offset: u32,
+    size: u32,
+) -> Result<MemoryImage, PeError> {
+    relocated_at(of, name, |target| target + offset, size)
+}
+
+/// As [`relocated`], with these sections, and an address made of the section's.
+fn relocated_at(
+    of: &[Section],
+    name: &str,
+    place: impl Fn(u32) -> u32,
+    size: u32,
+) -> Result<MemoryImage, PeError> {
     let block = |page: u32, fixup: u16| {
         let fixups = [fixup, 0].map(u16::to_le_bytes).concat();
         [&page.to_le_bytes()[..], &12u32.to_le_bytes(), &fixups].concat()
     };
-    let sections = |block| [uki_sections(), vec![section(".reloc", block)]].concat();
-    let reloc = TABLE + uki_sections().len() * 40 + VIRTUAL_ADDRESS;
+    let sections = |block| [of.to_vec(), vec![section(".reloc", block)]].concat();
+    let reloc = TABLE + of.len() * 40 + VIRTUAL_ADDRESS;
     let plain = pe(&sections(block(0, 0)), &[], &[]);
     let target = match name {
         "" => 0,
         ".reloc" => u32_at(&plain, reloc),
-        name => u32_at(&plain, at(name, VIRTUAL_ADDRESS)),
-    } + offset;
+        name => {
+            let index = of.iter().position(|s| s.name == name).unwrap();
+            u32_at(&plain, TABLE + index * 40 + VIRTUAL_ADDRESS)
+        }
+    };
+    let target = place(target);
     let fixup = 0xa000 | u16::try_from(target % 0x1000).unwrap();
     let mut uki = pe(&sections(block(target / 0x1000 * 0x1000, fixup)), &[], &[]);
     put(&mut uki, RELOCATIONS, u32_at(&plain, reloc));
@@ -143,6 +167,76 @@ fn relocation_of_what_is_measured_is_refused() {
             "{size}: {error:?}"
         );
     }
+}
+
+#[test]
+fn section_whose_name_begins_as_that_of_measured_ones_is_not_relocated() {
+    // A stub up to 255 takes it for `.linux`.
+    let mut sections = uki_sections();
+    for section in &mut sections {
+        if section.name == ".uname" {
+            section.name = ".linux.x".to_owned();
+        }
+    }
+    let error = relocated_in(&sections, ".linux.x", 0, 12).unwrap_err();
+    assert!(
+        matches!(&error, PeError::Relocation { name, .. } if name == "section .linux.x"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn relocation_around_a_small_section_is_refused() {
+    // Three bytes of memory, of which neither the first nor the last byte of the fixup is one.
+    let sections: Vec<_> = uki_sections()
+        .into_iter()
+        .map(|section| Section {
+            virtual_size: (section.name == ".osrel").then_some(3),
+            ..section
+        })
+        .collect();
+    let refused = |before| {
+        let target = |target: u32| target - before;
+        match relocated_at(&sections, ".osrel", target, 12) {
+            Err(PeError::Relocation { name, .. }) => name == "section .osrel",
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => false,
+        }
+    };
+    assert!(!refused(8));
+    for before in 1..8 {
+        assert!(refused(before), "{before}");
+    }
+}
+
+#[test]
+fn relocations_beyond_the_memory_of_their_section_are_refused() {
+    let empty = [&0u32.to_le_bytes()[..], &8u32.to_le_bytes()].concat();
+    let reloc = Section {
+        virtual_size: Some(12),
+        ..section(".reloc", empty.repeat(2))
+    };
+    let mut uki = pe(&[uki_sections(), vec![reloc]].concat(), &[], &[]);
+    let address = TABLE + uki_sections().len() * 40 + VIRTUAL_ADDRESS;
+    let address = u32_at(&uki, address);
+    put(&mut uki, RELOCATIONS, address);
+    put(&mut uki, RELOCATIONS + 4, 8);
+    assert!(parse(uki.clone()).is_ok());
+    // Stored are two blocks, of which a loader takes one and a half.
+    put(&mut uki, RELOCATIONS + 4, 16);
+    let error = parse(uki).unwrap_err();
+    assert_eq!(error, PeError::RelocationTable { address, size: 16 });
+}
+
+#[test]
+fn section_table_outside_of_the_headers_is_refused() {
+    const SIZE_OF_HEADERS: usize = 0x58 + 60;
+    let end = TABLE + uki_sections().len() * 40;
+    let size = |size: usize| u32::try_from(size).unwrap();
+    assert!(parse_with(SIZE_OF_HEADERS, size(end)).is_ok());
+    let error = parse_with(SIZE_OF_HEADERS, size(end - 1)).unwrap_err();
+    let (end, limit) = (end as u64, end as u64 - 1);
+    assert_eq!(error, PeError::SectionTable { end, limit });
 }
 
 fn with_virtual_size(name: &str, virtual_size: u32) -> Vec<u8> {

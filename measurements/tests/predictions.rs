@@ -239,10 +239,71 @@ fn what_is_not_known_is_refused() {
     assert!(matches!(error, PredictError::MissingSection { section } if section == ".linux"));
     let error = refused(&replaced(section(".linux", "not a PE")));
     assert!(matches!(error, PredictError::Authenticode { .. }));
+}
+
+#[test]
+fn kernel_that_stubs_start_in_another_way_is_refused() {
     let mut kernel = kernel();
     kernel[0x58 + 44] = 0;
-    let error = refused(&replaced(section(".linux", kernel)));
-    assert!(matches!(&error, PredictError::Kernel { .. }), "{error}");
+    let sections = replaced(section(".linux", kernel));
+    let predict_with = |version: &str| {
+        let assumptions = Assumptions {
+            stub_version: Some(version.parse().unwrap()),
+            ..Assumptions::default()
+        };
+        let image = Cursor::new(pe(&sections, &[], &[]));
+        measurements::predict(&mut Image::open_assuming(image, assumptions).unwrap())
+    };
+    for version in ["252", "257", "258", "262"] {
+        let error = predict_with(version).unwrap_err();
+        assert!(matches!(&error, PredictError::Kernel { .. }), "{error}");
+    }
+    // A stub that never starts it in any other way measures nothing of it.
+    assert!(predict_with("251").is_ok());
+}
+
+#[test]
+fn kernel_is_linux_6_1_or_newer_or_noted() {
+    let predict_with = |version: &[u8]| {
+        let mut kernel = kernel();
+        kernel[0x300..][..version.len()].copy_from_slice(version);
+        predict_sections(&replaced(section(".linux", kernel)))
+    };
+    for version in [&b"5.17.0"[..], b"6.0.19"] {
+        let error = predict_with(version).unwrap_err().to_string();
+        assert!(error.ends_with("expected Linux 6.1 or newer"), "{error}");
+    }
+    for version in [&b"6.1.0-x"[..], b"6.12.9", b"7.0.0"] {
+        assert_eq!(predict_with(version).unwrap().notes, [""; 0]);
+    }
+    let note = "the kernel in .linux does not say that it is Linux; taken for Linux 6.1 or newer";
+    assert_eq!(predict_with(b"no version").unwrap().notes, [note]);
+    let mut other = kernel();
+    other[0x202] = 0;
+    let prediction = predict_sections(&replaced(section(".linux", other))).unwrap();
+    assert_eq!(prediction.notes, [note]);
+}
+
+#[test]
+fn section_for_some_machines_is_refused_wherever_it_is() {
+    let refused = |version: &str, extra: &[Section]| match of_version(version, extra) {
+        Err(PredictError::MachineDependent { section }) => Some(section),
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => None,
+    };
+    // An empty one in front changes nothing.
+    let second = |name| [section(name, ""), section(name, "tree")];
+    assert_eq!(refused("257", &second(".dtbauto")), Some(".dtbauto"));
+    assert_eq!(refused("259", &second(".efifw")), Some(".efifw"));
+    // Nor does an empty one of the profile that is booted.
+    let in_base = [
+        section(".dtbauto", "tree"),
+        section(".profile", "ID=a"),
+        section(".dtbauto", ""),
+    ];
+    assert_eq!(refused("257", &in_base), Some(".dtbauto"));
+    assert_eq!(refused("257", &[section(".dtbauto", "")]), None);
+    assert_eq!(refused("257", &[section(".efifw", "x")]), None);
 }
 
 /// The usual UKI made with another stub.
@@ -334,6 +395,11 @@ fn section_that_is_there_twice_counts_as_the_stub_takes_it() {
     let longer = [section(".dtbauto", "tree")];
     let prediction = of_version("255", &longer).unwrap();
     assert!(subjects(&prediction, 11).contains(&".dtb: data"));
+    let note = "section .dtbauto counts as .dtb for systemd-stub 255";
+    assert_eq!(prediction.notes, [note]);
+    let prediction = of_version("255", &[section(".unameX", "7.0")]).unwrap();
+    let note = "section .unameX counts as .uname for systemd-stub 255";
+    assert_eq!(prediction.notes, [note]);
 }
 
 #[test]
@@ -395,13 +461,28 @@ fn profile_adds_to_the_base_and_replaces() {
     assert_eq!(digests(&debug, 12), [Sha256Digest::of(&number)]);
 
     let error = predict_profile(2).unwrap_err();
-    assert!(matches!(
-        error,
-        PredictError::NoSuchProfile {
-            wanted: 2,
-            count: 2
-        }
-    ));
+    assert_eq!(
+        error.to_string(),
+        "expected a profile from 0 to 1, got 2: the UKI has 2"
+    );
+}
+
+#[test]
+fn profile_for_a_stub_that_knows_none_is_refused_as_such() {
+    let refused = |version: &str| {
+        let assumptions = Assumptions {
+            profile: 1,
+            stub_version: Some(version.parse().unwrap()),
+            ..Assumptions::default()
+        };
+        let sections = with(&[section(".profile", "ID=a"), section(".profile", "ID=b")]);
+        let image = Cursor::new(pe(&sections, &[], &[]));
+        measurements::predict(&mut Image::open_assuming(image, assumptions).unwrap()).unwrap_err()
+    };
+    assert_eq!(
+        refused("255").to_string(),
+        "expected a profile from 0 to 0, got 1: systemd-stub 255 knows no profiles"
+    );
 }
 
 #[test]

@@ -564,16 +564,43 @@ fn stubs_and_kernels_that_need_a_tpm_measure_nothing_without() {
     );
     assert_eq!(of(&uki_sections(), Some("255")), linux);
 
-    let mut sections = uki_sections();
-    sections.retain(|section| section.name != ".uname");
-    sections.push(section(".uname", "6.8.0-test"));
-    let old = of(&sections, None);
+    let old = of_linux(b"6.8.0-test");
+    assert_eq!(of(&old, Some("255")), "");
+    let old = of(&old, None);
     assert!(old.ends_with("data") && !old.contains("initrd,"), "{old}");
-    assert_eq!(of(&sections, Some("255")), "");
+}
 
-    sections.pop();
+/// The usual UKI, with a kernel that says that it is this Linux.
+fn of_linux(version: &[u8]) -> Vec<Section> {
+    let mut sections = uki_sections();
+    let linux = sections.iter_mut().find(|s| s.name == ".linux").unwrap();
+    linux.data[0x300..][..version.len()].copy_from_slice(version);
+    sections
+}
+
+#[test]
+fn kernel_itself_says_which_linux_it_is() {
+    // Not `.uname`, which is text that somebody wrote beside it.
+    let mut sections = of_linux(b"6.8.0-test");
+    let uname = sections.iter_mut().find(|s| s.name == ".uname").unwrap();
+    uname.data = b"6.12.0".to_vec();
     let tdx = predict_uki(&sections, None);
-    assert!(tdx.notes.iter().any(|note| note.contains("6.9 or newer")));
+    assert!(!subjects(&tdx.registers[&2]).contains(&"initrd"));
+
+    let tdx = predict_uki(&of_linux(b"unknown"), None);
+    assert!(!tdx.registers.contains_key(&2));
+    let mut notes = tdx.notes.iter();
+    assert!(notes.any(|note| note.starts_with("RTMR2 is not predicted: the kernel")));
+}
+
+#[test]
+fn text_of_the_image_is_harmless_in_notes() {
+    let version = [&b"6.8.0\x1b[31m\n"[..], &[b'x'; 100], b"\0"].concat();
+    let tdx = predict_uki(&of_linux(&version), None);
+    let note = tdx.notes.iter().find(|note| note.contains("without a TPM"));
+    let text = r"6.8.0\x1b[31m\n".to_owned() + &"x".repeat(100);
+    let expected = format!("Linux {} measures nothing without a TPM", &text[..64]);
+    assert_eq!(note, Some(&expected));
 }
 
 #[test]

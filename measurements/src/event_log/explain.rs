@@ -110,6 +110,14 @@ impl Explanation {
     }
 }
 
+impl RegisterExplanation {
+    /// Says whether the register is known to have another value than was predicted. What the logs
+    /// do not replay to is neither equal nor different.
+    pub fn is_different(&self) -> bool {
+        self.actual.is_some_and(|actual| actual != self.expected)
+    }
+}
+
 impl<'a> Logs<'a> {
     /// Replays a register: firmware's events, then userspace's. `None` if the logs have not this
     /// bank.

@@ -28,6 +28,14 @@ pub enum BootChainError {
         /// What takes it: systemd-stub or systemd-boot.
         by: &'static str,
     },
+    /// Firmware and loader read such a name in ways of their own.
+    #[error(
+        "the EFI system partition has a file named {path:?}; expected names that are plain text"
+    )]
+    OddName {
+        /// The file's path.
+        path: String,
+    },
     /// The firmware starts something whose measurements are not known.
     #[error(
         "expected {path} to be a unified kernel image (with a section .linux) or systemd-boot \
@@ -146,7 +154,7 @@ impl BootChain {
             .chain([entry.name.as_str()])
             .collect();
         let mut esp = Esp::new(source, partition);
-        esp.refuse_drivers()?;
+        esp.refuse_drivers_and_keys()?;
         esp.refuse_sidecars(&path)?;
         let content = esp.locate(&path)?;
         let path = path.join("/");

@@ -15,10 +15,11 @@ use std::io::{Read, Seek};
 
 use super::esp::Esp;
 use super::{BootChainError, ImageError, Partition};
-use crate::pe_file::PeFile;
-use crate::source::Source;
-use crate::uki;
-use key_value::last_value;
+use crate::pe::{self, SectionHeader};
+use crate::pe_file::{PeFile, PeFileError};
+use crate::source::{Content, Source};
+use crate::uki::PROFILE;
+use key_value::{last_text, last_value};
 
 /// Where systemd-boot looks for UKIs: UAPI.1 "Boot Loader Specification", type 2.
 pub(super) const FOLDER: [&str; 2] = ["EFI", "Linux"];
@@ -27,6 +28,21 @@ pub(super) const FOLDER: [&str; 2] = ["EFI", "Linux"];
 const TYPE_1_FOLDER: [&str; 2] = ["loader", "entries"];
 
 const LOADER_CONF: [&str; 2] = ["loader", "loader.conf"];
+
+/// The section that says what a UKI is.
+const OS_RELEASE: &[u8] = b".osrel";
+
+/// What is looked at in it.
+const KEYS: [&str; 8] = [
+    "PRETTY_NAME",
+    "IMAGE_ID",
+    "NAME",
+    "ID",
+    "IMAGE_VERSION",
+    "VERSION",
+    "VERSION_ID",
+    "BUILD_ID",
+];
 
 /// Most that is read of a text file, or of `.osrel`.
 const MAX_TEXT_SIZE: u64 = 64 << 10;
@@ -54,6 +70,29 @@ struct Candidate {
     version: String,
 }
 
+/// A file of which it is not known where in the menu it is, or whether.
+#[derive(Debug)]
+struct Undecided {
+    name: String,
+    /// Why; the file's name is the subject.
+    reason: String,
+}
+
+#[derive(Debug, Default)]
+struct Menu {
+    candidates: Vec<Candidate>,
+    undecided: Vec<Undecided>,
+}
+
+/// What a file in [`FOLDER`] is for systemd-boot.
+enum File {
+    /// Not in the menu.
+    Nothing,
+    Candidate(Candidate),
+    /// Depends on its version, or on what is not mirrored here.
+    Undecided(String),
+}
+
 /// Chooses the entry that is named, or the one that systemd-boot takes by itself.
 ///
 /// # Errors
@@ -64,9 +103,13 @@ pub(super) fn choose<R: Read + Seek>(
     partition: &Partition,
     wanted: Option<&str>,
 ) -> Result<Entry, ImageError> {
-    let mut candidates = read_candidates(source, partition)?;
+    let Menu {
+        mut candidates,
+        undecided: open,
+    } = read_menu(source, partition)?;
     candidates.sort_by(compare);
-    let names: Vec<String> = candidates.iter().map(|c| c.name.clone()).collect();
+    let names = candidates.iter().map(|c| c.name.clone());
+    let names: Vec<String> = names.chain(open.iter().map(|o| o.name.clone())).collect();
     if let Some(wanted) = wanted {
         let found = names.iter().find(|name| name.eq_ignore_ascii_case(wanted));
         let name = found.cloned().ok_or_else(|| BootChainError::UnknownEntry {
@@ -80,6 +123,9 @@ pub(super) fn choose<R: Read + Seek>(
         reason: reason.to_owned(),
         candidates: names.clone(),
     };
+    if let Some(Undecided { name, reason }) = open.first() {
+        return Err(undecided(&format!("{name} {reason}")).into());
+    }
     let mut esp = Esp::new(source, partition);
     let mut others = esp.file_names(&TYPE_1_FOLDER)?;
     others.retain(|name| name.to_ascii_lowercase().ends_with(".conf"));
@@ -113,10 +159,10 @@ pub(super) fn choose<R: Read + Seek>(
     Ok(Entry { name, notes })
 }
 
-fn read_candidates<R: Read + Seek>(
+fn read_menu<R: Read + Seek>(
     source: &mut Source<R>,
     partition: &Partition,
-) -> Result<Vec<Candidate>, ImageError> {
+) -> Result<Menu, ImageError> {
     let mut names = Esp::new(source, partition).file_names(&FOLDER)?;
     names.retain(|name| {
         let lower = name.to_ascii_lowercase();
@@ -127,37 +173,96 @@ fn read_candidates<R: Read + Seek>(
         let candidates = Vec::new();
         return Err(BootChainError::UndecidedEntry { reason, candidates }.into());
     }
-    let mut candidates = Vec::new();
+    let mut menu = Menu::default();
     for name in names {
         let path: Vec<&str> = FOLDER.into_iter().chain([name.as_str()]).collect();
         let content = Esp::new(source, partition).locate(&path)?;
-        // What is no PE, or says not what it is, is not in the menu.
-        let Ok(file) = PeFile::read(source, content) else {
-            continue;
-        };
-        let Some(os_release) = uki::find(file.sections(), ".osrel") else {
-            continue;
-        };
-        let content = file.section_content(os_release)?;
-        let text = source.read_head(&content, MAX_TEXT_SIZE)?;
-        let text = String::from_utf8_lossy(&text);
-        let text = text.split('\0').next().unwrap_or_default();
-        let field = |names: &[&str]| names.iter().find_map(|n| last_value(text, n, &['=']));
-        // `bootspec_pick_name_version_sort_key`.
-        if field(&["PRETTY_NAME", "IMAGE_ID", "NAME", "ID"]).is_none() {
-            continue;
+        match read_file(source, &name, content)? {
+            File::Nothing => {}
+            File::Candidate(candidate) => menu.candidates.push(candidate),
+            File::Undecided(reason) => menu.undecided.push(Undecided { name, reason }),
         }
-        let (id, tries) = split_counters(&name.to_lowercase());
-        candidates.push(Candidate {
-            sort_key: field(&["IMAGE_ID", "ID"]),
-            version: field(&["IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"])
-                .unwrap_or_default(),
-            name,
-            id,
-            tries,
-        });
     }
-    Ok(candidates)
+    Ok(menu)
+}
+
+/// What `boot_entry_add_type2` makes of a file.
+fn read_file<R: Read + Seek>(
+    source: &mut Source<R>,
+    name: &str,
+    content: Content,
+) -> Result<File, ImageError> {
+    let head = source.read_head(&content, pe::MAX_HEAD_SIZE)?;
+    if !pe::may_be_x64(&head, content.size()) {
+        return Ok(File::Nothing);
+    }
+    let file = match PeFile::read(source, content) {
+        Ok(file) => file,
+        Err(PeFileError::Read(error)) => return Err(error.into()),
+        // systemd-boot is less strict.
+        Err(PeFileError::Pe(error)) => {
+            return Ok(File::Undecided(format!(
+                "is a PE that systemd-boot may start, but {error}"
+            )));
+        }
+    };
+    let (id, tries) = split_counters(&name.to_lowercase());
+    if let Some(reason) = ambiguity(file.sections(), tries.is_some()) {
+        return Ok(File::Undecided(reason.to_owned()));
+    }
+    let mut sections = file.sections().iter();
+    // What says not what it is, is not in the menu.
+    let is_os_release = |s: &&SectionHeader| s.starts_with(OS_RELEASE) && s.virtual_size > 0;
+    let Some(os_release) = sections.find(is_os_release) else {
+        return Ok(File::Nothing);
+    };
+    let content = file.section_content(os_release)?;
+    let text = source.read_head(&content, MAX_TEXT_SIZE)?;
+    let text = String::from_utf8_lossy(&text);
+    let text = text.split('\0').next().unwrap_or_default();
+    // `xstrn8_to_16` of v257 makes NULL of an empty value, as if the key were not there; that of
+    // v259 does not, so that the sort key is an empty one.
+    let is_empty = |key: &&&str| last_text(text, key, &['=']).is_some_and(|value| value.is_empty());
+    if let Some(key) = KEYS.iter().find(is_empty) {
+        let reason = format!("has an os-release with an empty {key}, which versions differ about");
+        return Ok(File::Undecided(reason));
+    }
+    let field = |names: &[&str]| names.iter().find_map(|n| last_value(text, n, &['=']));
+    // `bootspec_pick_name_version_sort_key`.
+    if field(&["PRETTY_NAME", "IMAGE_ID", "NAME", "ID"]).is_none() {
+        return Ok(File::Nothing);
+    }
+    Ok(File::Candidate(Candidate {
+        sort_key: field(&["IMAGE_ID", "ID"]),
+        version: field(&["IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"]).unwrap_or_default(),
+        name: name.to_owned(),
+        id,
+        tries,
+    }))
+}
+
+/// Says why versions of systemd-boot make different entries of a UKI, if they do.
+fn ambiguity(sections: &[SectionHeader], is_counted: bool) -> Option<&'static str> {
+    let is_profile = |s: &SectionHeader| s.name_bytes() == PROFILE.as_bytes();
+    let is_os_release = |s: &SectionHeader| s.starts_with(OS_RELEASE);
+    let mut os_releases = sections.iter().filter(|s| is_os_release(s));
+    let first = os_releases.next()?;
+    if os_releases.next().is_some() {
+        return Some(
+            "has several sections .osrel, of which one version takes another than the next",
+        );
+    }
+    if first.name_bytes() != OS_RELEASE {
+        return Some(
+            "has a section whose name begins with .osrel, which some versions take for it",
+        );
+    }
+    let mut after = sections.iter().skip_while(|s| !is_profile(s));
+    if after.any(is_os_release) {
+        return Some("has an .osrel in a profile, which is for that profile only");
+    }
+    let profiles = sections.iter().filter(|s| is_profile(s)).count();
+    (is_counted && profiles > 1).then_some("has several profiles, and counts its boots")
 }
 
 /// Takes boot counters off: `node+3-1.efi` is `node.efi` with 3 tries left and 1 done

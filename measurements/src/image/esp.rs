@@ -22,13 +22,20 @@ const SIDECARS: [(&[&str], &[&str]); 3] = [
     (&["loader", "extensions"], &[".raw"]),
 ];
 
-/// What the stub takes from the directory `NAME.efi.extra.d` beside the UKI.
+/// What the stub takes from the directory `NAME.efi.extra.d` beside the UKI, where `NAME` may have
+/// lost its boot counters: systemd v257 `src/boot/stub.c`, `get_extra_dir`.
+const OWN_FOLDER: &str = ".extra.d";
 const OWN_SIDECARS: [&str; 3] = [".addon.efi", ".cred", ".raw"];
 
 /// Where systemd-boot looks for drivers to load, and how their names end: systemd v257
 /// `src/boot/drivers.c`, `load_drivers`.
 const DRIVERS: [&str; 3] = ["EFI", "systemd", "drivers"];
 const DRIVER: &str = "x64.efi";
+
+/// Where it looks for sets of Secure Boot keys: systemd v257 `src/boot/boot.c`,
+/// `secure_boot_discover_keys`.
+const KEYS: [&str; 2] = ["loader", "keys"];
+const KEY: &str = ".auth";
 
 /// What systemd-stub mixes into the secret that it adds to the initrd, and how many bytes that must
 /// have: systemd v262 `src/boot/boot-secret.c`.
@@ -73,7 +80,18 @@ impl<'s, R: Read + Seek> Esp<'s, R> {
 
     /// The names of the files in a directory; none if it is not there.
     pub(super) fn file_names(&mut self, directory: &[&str]) -> Result<Vec<String>, ImageError> {
-        Ok(self.open()?.file_names(directory)?)
+        let names = self.open()?.file_names(directory)?;
+        let is_odd = |name: &&String| {
+            name.contains(|c: char| c.is_control() || "\\/:".contains(c))
+                || name.trim_matches([' ', '.']) != name.as_str()
+        };
+        match names.iter().find(is_odd) {
+            Some(name) => {
+                let path = format!("{}/{name}", directory.join("/"));
+                Err(BootChainError::OddName { path }.into())
+            }
+            None => Ok(names),
+        }
     }
 
     /// Says whether there is a file that keeps the stub from making a boot secret: one that is too
@@ -93,17 +111,27 @@ impl<'s, R: Read + Seek> Esp<'s, R> {
         for (directory, suffixes) in SIDECARS {
             refuse(&mut fat, directory, suffixes, "systemd-stub")?;
         }
-        if let Some((name, folder)) = path.split_last() {
-            let extra = format!("{name}.extra.d");
-            let directory: Vec<&str> = folder.iter().copied().chain([extra.as_str()]).collect();
-            refuse(&mut fat, &directory, &OWN_SIDECARS, "systemd-stub")?;
+        // Which of them belongs to the UKI depends on the stub's version and on boot counters.
+        let folder = path.split_last().map_or(path, |(_, folder)| folder);
+        for name in fat.directory_names(folder)? {
+            if name.to_ascii_lowercase().ends_with(OWN_FOLDER) {
+                let directory: Vec<&str> = folder.iter().copied().chain([name.as_str()]).collect();
+                refuse(&mut fat, &directory, &OWN_SIDECARS, "systemd-stub")?;
+            }
         }
         Ok(())
     }
 
-    /// Refuses drivers that systemd-boot would load, which firmware measures.
-    pub(super) fn refuse_drivers(&mut self) -> Result<(), ImageError> {
-        refuse(&mut self.open()?, &DRIVERS, &[DRIVER], "systemd-boot")
+    /// Refuses drivers that systemd-boot would load, which firmware measures, and keys that it would
+    /// enrol, so that Secure Boot is on afterwards.
+    pub(super) fn refuse_drivers_and_keys(&mut self) -> Result<(), ImageError> {
+        let mut fat = self.open()?;
+        refuse(&mut fat, &DRIVERS, &[DRIVER], "systemd-boot")?;
+        for name in fat.directory_names(&KEYS)? {
+            let directory: Vec<&str> = KEYS.into_iter().chain([name.as_str()]).collect();
+            refuse(&mut fat, &directory, &[KEY], "systemd-boot")?;
+        }
+        Ok(())
     }
 }
 

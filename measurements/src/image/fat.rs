@@ -176,7 +176,22 @@ impl<'r, R: Read + Seek> Fat<'r, R> {
             .collect())
     }
 
+    /// The names of the directories in the directory at `path`, long and short ones.
+    pub(super) fn directory_names(&mut self, path: &[&str]) -> Result<Vec<String>, FatError> {
+        let entries = self.entries(path)?.into_iter();
+        let directories = entries.filter(|entry| entry.kind == Kind::Directory);
+        Ok(directories
+            .flat_map(|entry| entry.long_name.into_iter().chain([entry.short_name]))
+            .collect())
+    }
+
     fn files(&mut self, path: &[&str]) -> Result<Vec<Entry>, FatError> {
+        let mut entries = self.entries(path)?;
+        entries.retain(|entry| entry.kind != Kind::Directory);
+        Ok(entries)
+    }
+
+    fn entries(&mut self, path: &[&str]) -> Result<Vec<Entry>, FatError> {
         let Ok(Entry {
             kind: Kind::Directory,
             first_cluster,
@@ -185,9 +200,7 @@ impl<'r, R: Read + Seek> Fat<'r, R> {
         else {
             return Ok(Vec::new());
         };
-        let mut entries = self.read_directory(Some(first_cluster))?;
-        entries.retain(|entry| entry.kind != Kind::Directory);
-        Ok(entries)
+        self.read_directory(Some(first_cluster))
     }
 
     /// Walks down `path`. The inner error is the first part of it that is not there.

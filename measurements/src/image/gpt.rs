@@ -36,6 +36,11 @@ const UNUSED_TYPE: [u8; 16] = [0; 16];
 /// Bytes of a master boot record, and of a boot sector as far as it matters.
 const MBR_SIZE: u64 = 512;
 
+/// Where the volume descriptors of ISO 9660 and UDF begin, after the descriptor's type, and what
+/// they can be: ECMA-119, 8.1; ECMA-167, part 2, 9.1.
+const VOLUME_DESCRIPTOR: u64 = 0x8001;
+const VOLUME_IDENTIFIERS: [&[u8]; 4] = [b"CD001", b"BEA01", b"NSR02", b"NSR03"];
+
 /// Why a partition table cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -64,6 +69,20 @@ pub enum GptError {
     OtherFat {
         /// Where: the disk itself, or a partition by its number.
         place: String,
+    },
+    /// There is something inside of a partition in which firmware might find a file to start.
+    #[error("partition {number} holds {what}, expected its own contents only")]
+    Nested {
+        /// The partition's number.
+        number: u32,
+        /// What is there.
+        what: &'static str,
+    },
+    /// Firmware would not take the partition.
+    #[error("partition {number} overlaps another, or lies outside of the usable blocks")]
+    Placement {
+        /// The partition's number.
+        number: u32,
     },
     /// A checksum is wrong.
     #[error("expected the checksum of the {what} to be {expected:#010x}, got {actual:#010x}")]
@@ -165,14 +184,20 @@ pub(super) fn read<R: Read + Seek>(disk: &mut Window<'_, R>) -> Result<Gpt, GptE
         partitions.push(parse_entry(entry, number, block)?);
     }
     let gpt = Gpt {
-        header: header.bytes,
+        header: header.bytes.clone(),
         entries,
         partitions,
     };
-    gpt.esp()?;
-    for partition in gpt.partitions.iter().filter(|p| p.type_id != ESP_TYPE) {
-        let place = || format!("partition {}", partition.number);
-        refuse_fat(&disk.read_up_to(partition.start, MBR_SIZE)?, place)?;
+    let esp = gpt.esp()?.number;
+    refuse_overlap(&gpt.partitions, &header, block)?;
+    for partition in &gpt.partitions {
+        let number = partition.number;
+        let place = || format!("partition {number}");
+        let sector = disk.read_up_to(partition.start, MBR_SIZE)?;
+        if number != esp {
+            refuse_fat(&sector, place)?;
+        }
+        refuse_nested(disk, partition, &sector, number == esp)?;
     }
     Ok(gpt)
 }
@@ -237,6 +262,62 @@ fn check_protective_mbr(mbr: &[u8]) -> Result<(), GptError> {
     refuse_fat(mbr, || "the disk".to_owned())
 }
 
+/// Firmware passes over entries that overlap, or lie outside of the space for partitions: EDK II
+/// `PartitionDxe/Gpt.c`, `PartitionCheckGptEntry`.
+fn refuse_overlap(partitions: &[Partition], header: &Header, block: u64) -> Result<(), GptError> {
+    let bytes = |blocks: u64| blocks.saturating_mul(block);
+    let mut ordered: Vec<&Partition> = partitions.iter().collect();
+    ordered.sort_by_key(|partition| partition.start);
+    let mut free = bytes(header.first_usable);
+    let end_of_all = bytes(header.last_usable.saturating_add(1));
+    for partition in ordered {
+        let end = partition.start.saturating_add(partition.size);
+        if partition.start < free || end > end_of_all {
+            let number = partition.number;
+            return Err(GptError::Placement { number });
+        }
+        free = end;
+    }
+    Ok(())
+}
+
+/// Firmware looks for partition tables and file systems inside of partitions, too: EDK II
+/// `PartitionDxe/Partition.c`, `mPartitionDetectRoutineTable`. A boot sector of FAT has the same
+/// signature as an MBR, so that the EFI system partition's must have an empty table.
+fn refuse_nested<R: Read + Seek>(
+    disk: &mut Window<'_, R>,
+    partition: &Partition,
+    sector: &[u8],
+    is_esp: bool,
+) -> Result<(), GptError> {
+    let mut at = |offset: u64, length: u64| {
+        let is_inside = offset.saturating_add(length) <= partition.size;
+        let start = partition.start.saturating_add(offset);
+        match is_inside {
+            true => disk.read_up_to(start, length),
+            false => Ok(Vec::new()),
+        }
+    };
+    let is_mbr = slice(sector, 510, 2) == Some(&[0x55, 0xaa]);
+    let table = slice(sector, 446, 64).unwrap_or_default();
+    let mut found = match (is_mbr, is_esp) {
+        (true, false) => Some("a master boot record"),
+        (true, true) if table.iter().any(|byte| *byte != 0) => Some("a master boot record's table"),
+        _ => None,
+    };
+    for size in BLOCK_SIZES {
+        if at(size, 8)? == SIGNATURE {
+            found = Some("a partition table");
+        }
+    }
+    let descriptor = at(VOLUME_DESCRIPTOR, 5)?;
+    if VOLUME_IDENTIFIERS.iter().any(|id| descriptor == *id) {
+        found = Some("a file system of an optical disc");
+    }
+    let number = partition.number;
+    found.map_or(Ok(()), |what| Err(GptError::Nested { number, what }))
+}
+
 fn refuse_fat(sector: &[u8], place: impl Fn() -> String) -> Result<(), GptError> {
     if is_boot_sector(sector) {
         Err(GptError::OtherFat { place: place() })
@@ -257,6 +338,8 @@ fn block_size<R: Read + Seek>(disk: &mut Window<'_, R>) -> Result<Option<u64>, R
 /// The fields of a GPT header that are needed.
 struct Header {
     bytes: Vec<u8>,
+    first_usable: u64,
+    last_usable: u64,
     entries_block: u64,
     entry_count: u32,
     entry_size: u32,
@@ -310,6 +393,8 @@ impl Header {
         let entries_block = u64_le(block, 72).unwrap_or_default();
         Ok(Self {
             bytes: header.to_vec(),
+            first_usable: u64_le(block, 40).unwrap_or_default(),
+            last_usable: u64_le(block, 48).unwrap_or_default(),
             entries_block,
             entry_count,
             entry_size,

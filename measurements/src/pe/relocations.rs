@@ -32,7 +32,7 @@ pub(crate) fn table(pe: &Pe) -> Result<Option<(u64, u64)>, PeError> {
     let offset = address.saturating_sub(holder.virtual_address);
     let is_stored = offset
         .checked_add(size)
-        .is_some_and(|end| end <= holder.raw_size);
+        .is_some_and(|end| end <= holder.raw_size.min(holder.memory_size()));
     if !is_stored || size > MAX_TABLE_SIZE {
         return Err(malformed());
     }
@@ -80,7 +80,7 @@ pub(crate) fn check(
             let changed = pe.sections.iter().find(|section| {
                 let counts = section.virtual_address == holder.virtual_address
                     || is_data(section.name_bytes());
-                counts && (section.is_at(first) || section.is_at(last))
+                counts && section.overlaps(first, last)
             });
             if let Some(section) = changed {
                 let name = format!("section {}", section.name());

@@ -12,12 +12,24 @@ use crate::bytes::{slice, u16_le};
 use crate::pe::{MAX_HEAD_SIZE, Pe};
 use crate::source::{Content, Source};
 
-/// The first that measures both what it is given as LoadOptions and the initrd that it loads:
-/// commit "efi/libstub: measure EFI LoadOptions".
-const OLDEST: (u32, u32) = (5, 17);
-const OLDEST_TEXT: &str = "5.17";
+/// The oldest whose measurements were seen, of LoadOptions and of the initrd: 6.1 and 6.12 were
+/// booted. Up to 6.0 LoadOptions are not measured.
+const OLDEST: (u32, u32) = (6, 1);
+const OLDEST_TEXT: &str = "6.1";
 
-/// Checks the kernel's version as far as it says one; kernels that are not Linux say none.
+/// Longest text of the image that is shown.
+const MAX_TEXT_SIZE: usize = 64;
+
+/// Which Linux a kernel says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Linux {
+    /// The first two numbers of its version.
+    pub(crate) version: (u32, u32),
+    /// All that it says, for people: escaped, and cut off.
+    pub(crate) text: String,
+}
+
+/// Checks the kernel's version, and returns it if the kernel says one.
 ///
 /// # Errors
 ///
@@ -26,7 +38,7 @@ pub(super) fn check<R: Read + Seek>(
     source: &mut Source<R>,
     content: Content,
     rules: &StubRules,
-) -> Result<(), PredictError> {
+) -> Result<Option<Linux>, PredictError> {
     let head = source.read_head(&content, MAX_HEAD_SIZE)?;
     let refused = |actual: String| PredictError::Kernel {
         actual,
@@ -37,31 +49,32 @@ pub(super) fn check<R: Read + Seek>(
         source: source.into(),
     })?;
     // systemd v257 src/boot/pe.c, pe_kernel_info(): without it the stub takes another way.
-    if rules.kernel == KernelStart::Firmware && pe.major_image_version == 0 {
+    if rules.kernel != KernelStart::Handover && pe.major_image_version == 0 {
         return Err(refused(
             "one without LoadFile2 (MajorImageVersion 0)".to_owned(),
         ));
     }
     match version(&head) {
-        Some((version, text)) if version < OLDEST => Err(refused(format!("Linux {text}"))),
-        Some(_) | None => Ok(()),
+        Some(linux) if linux.version < OLDEST => Err(refused(format!("Linux {}", linux.text))),
+        linux => Ok(linux),
     }
 }
 
 /// Returns the version that a bzImage says in its header: `6.12.48+deb13-amd64 (…)`.
-fn version(head: &[u8]) -> Option<((u32, u32), String)> {
+pub(crate) fn version(head: &[u8]) -> Option<Linux> {
     if slice(head, 0x202, 4)? != b"HdrS" {
         return None;
     }
     // kernel_version: an offset, less 0x200.
     let offset = usize::from(u16_le(head, 0x20e)?).checked_add(0x200)?;
     let text = head.get(offset..)?.split(|byte| *byte == 0).next()?;
-    let text = text.get(..text.len().min(64))?;
-    let text = text.escape_ascii().to_string();
+    let shown = text.escape_ascii().take(MAX_TEXT_SIZE).map(char::from);
+    let text: String = shown.collect();
     let mut numbers = text.split(|c: char| !c.is_ascii_digit());
     let major = numbers.next()?.parse().ok()?;
     let minor = numbers.next()?.parse().ok()?;
-    Some(((major, minor), text))
+    let version = (major, minor);
+    Some(Linux { version, text })
 }
 
 #[cfg(test)]
@@ -74,7 +87,15 @@ mod tests {
         head[0x202..0x206].copy_from_slice(b"HdrS");
         head[0x20e..0x210].copy_from_slice(&0x100u16.to_le_bytes());
         head[0x300..0x30d].copy_from_slice(b"5.10.0-9 (x)\0");
-        assert_eq!(version(&head), Some(((5, 10), "5.10.0-9 (x)".to_owned())));
+        let linux = |version, text: &str| {
+            let text = text.to_owned();
+            Some(Linux { version, text })
+        };
+        assert_eq!(version(&head), linux((5, 10), "5.10.0-9 (x)"));
+        // What is shown is short and printable, whatever is there.
+        head[0x305..0x380].fill(0x1b);
+        let text = format!("5.10.{}", "\\x1b".repeat(14) + "\\x1");
+        assert_eq!(version(&head), linux((5, 10), &text[..64]));
         head[0x202] = 0;
         assert_eq!(version(&head), None);
     }

@@ -26,8 +26,9 @@ const TEXTS: [&str; 6] = [
     ".cmdline", ".uname", ".osrel", ".pcrsig", ".pcrpkey", PROFILE,
 ];
 
-/// Taken if they fit the machine: `pe_locate_sections_internal`.
-const FOR_SOME_MACHINES: [&str; 2] = [".dtbauto", ".efifw"];
+/// Taken if they fit the machine, each with the first version that knows it:
+/// `pe_locate_sections_internal`.
+const FOR_SOME_MACHINES: [(&str, u32); 2] = [(".dtbauto", 257), (".efifw", 258)];
 
 /// The stub's own code and data, which it has no reason to measure.
 const OWN: [&str; 15] = [
@@ -54,6 +55,8 @@ pub(crate) struct Sections {
     found: BTreeMap<&'static str, Content>,
     /// Those of which another of the same name counts.
     passed_over: Vec<&'static str>,
+    /// Those that count as another, as their name begins with its name: their name, and its.
+    stand_ins: Vec<(String, &'static str)>,
     /// Those that nothing takes.
     unknown: Vec<String>,
     /// Those that only other versions measure.
@@ -76,6 +79,11 @@ impl Sections {
         let no_such = PredictError::NoSuchProfile {
             wanted: profile,
             count: profiles.len(),
+            reason: if rules.has_profiles {
+                format!("the UKI has {}", profiles.len())
+            } else {
+                format!("systemd-stub {version} knows no profiles")
+            },
         };
         let chosen = match (chosen, profile) {
             (Some(chosen), _) => chosen,
@@ -84,9 +92,19 @@ impl Sections {
             (None, _) => return Err(no_such),
         };
 
+        for (section, since) in FOR_SOME_MACHINES {
+            let mut all = base.iter().chain(chosen);
+            let is_one =
+                |s: &SectionHeader| s.name_bytes() == section.as_bytes() && s.virtual_size > 0;
+            if version.major() >= since && all.any(is_one) {
+                return Err(PredictError::MachineDependent { section });
+            }
+        }
+
         let mut sections = Self {
             found: BTreeMap::new(),
             passed_over: Vec::new(),
+            stand_ins: Vec::new(),
             unknown: unknown_names(base, chosen),
             unmeasured: Vec::new(),
         };
@@ -104,9 +122,6 @@ impl Sections {
             let Some(header) = header.filter(|h| h.virtual_size > 0) else {
                 continue;
             };
-            if FOR_SOME_MACHINES.contains(&name) && rules.has_profiles {
-                return Err(PredictError::MachineDependent { section: name });
-            }
             let content = uki.content(header)?;
             if TEXTS.contains(&name) && content.size() > MAX_TEXT_SIZE {
                 let actual = content.size();
@@ -122,11 +137,23 @@ impl Sections {
             {
                 sections.passed_over.push(name);
             }
+            if header.name_bytes() != name.as_bytes() {
+                sections.stand_ins.push((header.name(), name));
+            }
             if name != ".pcrsig" && !rules.measured.contains(&name) {
                 sections.unmeasured.push(name);
             }
             sections.found.insert(name, content);
         }
+        let Self {
+            stand_ins,
+            unknown,
+            unmeasured,
+            ..
+        } = &mut sections;
+        let counts = |name: &str| stand_ins.iter().any(|(actual, _)| actual == name);
+        unknown.retain(|name| !counts(name));
+        unmeasured.retain(|name| !counts(name));
         Ok(sections)
     }
 
@@ -152,6 +179,9 @@ impl Sections {
                 "the UKI has several sections {name}, of which systemd-stub {version} takes one"
             )
         });
+        let stand_ins = self.stand_ins.iter().map(|(actual, name)| {
+            format!("section {actual} counts as {name} for systemd-stub {version}")
+        });
         let unmeasured = self
             .unmeasured
             .iter()
@@ -159,7 +189,8 @@ impl Sections {
         let unknown = self.unknown.iter().map(|name| {
             format!("section {name} is not known, and measured as part of the file only")
         });
-        passed_over.chain(unmeasured).chain(unknown).collect()
+        let taken = passed_over.chain(stand_ins);
+        taken.chain(unmeasured).chain(unknown).collect()
     }
 }
 

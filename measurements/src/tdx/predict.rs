@@ -64,25 +64,24 @@ pub fn predict<R: Read + Seek>(
     }
     let boot = Boot::of(image)?;
     let stub = stub_events(&boot.version, &with_tpm);
-    let release = match boot.sections.find(".uname") {
-        Some(content) => image.source.read(content).map_err(PredictError::from)?,
-        None => Vec::new(),
-    };
-    let release = String::from_utf8_lossy(&release);
     let linux = with_tpm.registers.get(&pcr09::INDEX);
+    // What the kernel itself says; `.uname` is anybody's word.
+    let release = boot.linux.map(|linux| linux.text).unwrap_or_default();
     match (linux, linux_measures(&release)) {
         (_, Some(false)) => {
             notes.push(format!("Linux {release} measures nothing without a TPM"));
             let (stub, linux) = (&stub, &[][..]);
             registers.insert(2, rtmr2(&Rtmr2Inputs { stub, linux }));
         }
-        (Some(register), measures) => {
-            if measures.is_none() {
-                notes.push("no Linux version in .uname, taken for 6.9 or newer".to_owned());
-            }
+        (Some(register), Some(true)) => {
             let (stub, linux) = (&stub, &register.events);
             registers.insert(2, rtmr2(&Rtmr2Inputs { stub, linux }));
         }
+        (_, None) => notes.push(
+            "RTMR2 is not predicted: the kernel does not say its version, and Linux measures \
+             without a TPM since 6.9 only"
+                .to_owned(),
+        ),
         (None, _) => notes.push("RTMR2 is not predicted, as PCR 9 is not".to_owned()),
     }
     let mrtd = None;

@@ -36,8 +36,8 @@ pub fn stub_measures(major: u32) -> bool {
 /// Says whether a Linux measures its command line and initrd in a TDX guest: since 6.9 (pull request
 /// "EFI updates for v6.9").
 ///
-/// `release` is the UKI's `.uname`: `6.12.48+deb13-cloud-amd64`. `None` if it does not begin with
-/// two numbers.
+/// `release` is what the kernel says in its header: `6.12.48+deb13-cloud-amd64 (…)`. `None` if it does
+/// not begin with two numbers.
 pub fn linux_measures(release: &str) -> Option<bool> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     let mut number = || numbers.next()?.parse::<u32>().ok();

@@ -135,7 +135,8 @@ pub(crate) fn pe(sections: &[Section], trailer: &[u8], certificates: &[u8]) -> V
     pe
 }
 
-/// A kernel: a PE of its own, whose MajorImageVersion says that it loads its initrd itself.
+/// A kernel: a PE of its own, whose MajorImageVersion says that it loads its initrd itself, and
+/// whose bzImage header that it is Linux 6.12.
 pub(crate) fn kernel() -> Vec<u8> {
     let mut kernel = pe(
         &[
@@ -146,6 +147,11 @@ pub(crate) fn kernel() -> Vec<u8> {
         &[],
     );
     kernel[0x58 + 44] = 1;
+    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    // Where the version is, less 0x200.
+    kernel[0x20e..0x210].copy_from_slice(&0x100u16.to_le_bytes());
+    let version = b"6.12.0-test (builder)\0";
+    kernel[0x300..][..version.len()].copy_from_slice(version);
     kernel
 }
 

@@ -39,6 +39,8 @@ pub enum Replay {
     Different,
     /// What is extended into the register is not in these logs.
     NotLogged,
+    /// The logs have not this bank for the register, and replay to nothing.
+    Unknown,
 }
 
 impl Logs<'_> {
@@ -80,7 +82,10 @@ impl Logs<'_> {
                 }
             }
         }
-        Replay::Different
+        match self.replay(register) {
+            Some(_) => Replay::Different,
+            None => Replay::Unknown,
+        }
     }
 }
 

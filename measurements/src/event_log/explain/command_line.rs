@@ -15,6 +15,9 @@ use crate::reference::RegisterValue;
 
 /// Most texts of a log that are tried.
 const MAX_TEXTS: usize = 64;
+/// Longest text of a log that is tried, in bytes of its event: x86 Linux takes 2048 characters of a
+/// command line.
+const MAX_TEXT_SIZE: usize = 64 << 10;
 /// Most words of a command line that are compared one by one.
 const MAX_WORDS: usize = 1024;
 
@@ -39,7 +42,9 @@ fn is_load_options(logs: &Logs<'_>, text: &str, digest: RegisterValue) -> bool {
 
 /// Texts of boot loader and stub.
 fn texts(log: &EventLog) -> impl Iterator<Item = String> {
-    let meanings = log.events.iter().map(|event| event.meaning());
+    let events = log.events.iter();
+    let events = events.filter(|event| event.data.len() <= MAX_TEXT_SIZE);
+    let meanings = events.map(|event| event.meaning());
     let texts = meanings.filter_map(|meaning| match meaning {
         Meaning::Text(text) => Some(text),
         _ => None,

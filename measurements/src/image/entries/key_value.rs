@@ -5,7 +5,14 @@
 //! I/O: none.
 
 /// Returns the value of the last line that begins with `key` and one of `separators`.
+///
+/// An empty value is none: what systemd-boot takes it for is not the same in all versions.
 pub(super) fn last_value(text: &str, key: &str, separators: &[char]) -> Option<String> {
+    last_text(text, key, separators).filter(|value| !value.is_empty())
+}
+
+/// As [`last_value`], but an empty value is one.
+pub(super) fn last_text(text: &str, key: &str, separators: &[char]) -> Option<String> {
     let mut values = text.split(['\n', '\r']).filter_map(|line| {
         let line = line.trim_matches([' ', '\t']);
         if line.starts_with('#') {
@@ -19,7 +26,7 @@ pub(super) fn last_value(text: &str, key: &str, separators: &[char]) -> Option<S
         });
         (name == key).then(|| unquoted.unwrap_or(value).to_owned())
     });
-    values.next_back().filter(|value| !value.is_empty())
+    values.next_back()
 }
 
 #[cfg(test)]
@@ -35,6 +42,7 @@ mod tests {
             Some("13")
         );
         assert_eq!(last_value(text, "EMPTY", &['=']), None);
+        assert_eq!(last_text(text, "EMPTY", &['=']).as_deref(), Some(""));
         let conf = "timeout 3\ndefault \t node-*.efi\n";
         let value = last_value(conf, "default", &[' ', '\t']);
         assert_eq!(value.as_deref(), Some("node-*.efi"));

@@ -10,6 +10,9 @@ use crate::bytes::{u8_at, u16_le, u32_le};
 /// clusters, or for 16 GiB with the usual 4 KiB.
 const MAX_TABLE_SIZE: u64 = 16 << 20;
 
+/// Fewest clusters of FAT32, and one more than FAT16 has at most.
+const MIN_FAT32_CLUSTERS: u64 = 65_525;
+
 /// All in bytes from the volume's beginning.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
@@ -53,6 +56,7 @@ impl Layout {
         let tables = require("NumFATs", "1 or 2", byte(16), |count| {
             (1..=2).contains(&count)
         })?;
+        require("Media", "0, 1, 0xf0 or 0xf8 to 0xff", byte(21), is_medium)?;
         let table_sectors = require("FATSz", "not 0", either(word(22), long(36)), |count| {
             count > 0
         })?;
@@ -63,7 +67,23 @@ impl Layout {
             |count| (1..=volume_size.checked_div(sector_size).unwrap_or(0)).contains(&count),
         )?;
 
-        let root_entries = word(17);
+        let is_fat32 = word(22) == 0;
+        // Firmware counts no such entries in FAT32, whatever is written there; others must have some.
+        let root_entries = require(
+            "RootEntCnt",
+            "0 in FAT32, and not 0 in FAT12 and FAT16",
+            word(17),
+            |count| (count == 0) == is_fat32,
+        )?;
+        if is_fat32 {
+            require("BPB_FSVer", "0", word(42), |version| version == 0)?;
+            require(
+                "BPB_ExtFlags",
+                "without bit 7 (one active FAT)",
+                word(40),
+                |flags| flags & 0x80 == 0,
+            )?;
+        }
         let root_start = reserved.saturating_add(tables.saturating_mul(table_sectors));
         let root_sectors = root_entries.saturating_mul(32).div_ceil(sector_size);
         let data = root_start.saturating_add(root_sectors);
@@ -73,14 +93,19 @@ impl Layout {
             actual: sectors,
         })?;
         let clusters = data_sectors.checked_div(sectors_per_cluster).unwrap_or(0);
-        // Cluster numbers have 28 bits.
-        let clusters = require(
-            "the number of clusters",
-            "1 to 0x0ffffff5",
-            clusters,
-            |count| (1..=0x0fff_fff5).contains(&count),
-        )?;
-        let kind = width(word(22) == 0, clusters);
+        // Cluster numbers of FAT32 have 28 bits.
+        let (expected, range) = if is_fat32 {
+            (
+                "65525 to 0x0ffffff5 in FAT32",
+                MIN_FAT32_CLUSTERS..=0x0fff_fff5,
+            )
+        } else {
+            ("1 to 65524 in FAT12 and FAT16", 1..=MIN_FAT32_CLUSTERS - 1)
+        };
+        let clusters = require("the number of clusters", expected, clusters, |count| {
+            range.contains(&count)
+        })?;
+        let kind = width(is_fat32, clusters);
         let bytes = |sectors: u64| sectors.saturating_mul(sector_size);
         let table_size = require(
             "FATSz in bytes",
@@ -124,20 +149,26 @@ impl Layout {
 }
 
 /// Says whether firmware might take a volume that begins with `sector` for a FAT file system: the
-/// checks of EDK II `FatPkg/EnhancedFatDxe/Init.c`, `FatOpenDevice`, of which none looks at the
-/// signature in the last two bytes. Less strict than [`Layout::parse`].
+/// checks of EDK II `FatPkg/EnhancedFatDxe/Init.c`, `FatOpenDevice`, of which none looks at the jump
+/// in front or the signature in the last two bytes. Less strict than [`Layout::parse`].
 pub(in crate::image) fn is_boot_sector(sector: &[u8]) -> bool {
     let byte = |offset| u8_at(sector, offset).unwrap_or_default();
     let word = |offset| u16_le(sector, offset).unwrap_or_default();
-    matches!(byte(0), 0xeb | 0xe9 | 0x49)
-        && word(11).is_power_of_two()
+    word(11).is_power_of_two()
         && byte(13).is_power_of_two()
         && word(14) > 0
         && byte(16) > 0
+        && is_medium(byte(21).into())
 }
 
-/// FAT32 is told by its zero FATSz16, as firmware does (EDK II `FatPkg/EnhancedFatDxe/Init.c`):
-/// mkfs makes FAT32 with fewer clusters than the specification's limit. FAT12 by cluster count.
+/// The descriptors that firmware takes, which are some more than the specification has.
+fn is_medium(descriptor: u64) -> bool {
+    matches!(descriptor, 0 | 1 | 0xf0 | 0xf8..)
+}
+
+/// FAT32 is told by its zero FATSz16, as firmware does (EDK II `FatPkg/EnhancedFatDxe/Init.c`), and
+/// then has at least the specification's number of clusters: firmware refuses others. FAT12 by
+/// cluster count.
 fn width(is_fat32: bool, clusters: u64) -> Width {
     match (is_fat32, clusters) {
         (true, _) => Width::Fat32,
