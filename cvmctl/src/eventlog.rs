@@ -9,8 +9,6 @@ mod request;
 mod text;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
@@ -22,7 +20,8 @@ use image::Compared;
 pub(crate) use request::EventlogArguments;
 use request::Request;
 
-use crate::report::{Outcome, Report, printable};
+use crate::files::read;
+use crate::report::{Outcome, Report, one_line};
 
 /// Largest log that is read; firmware's area has 64 KiB.
 const MAX_LOG: u64 = 16 << 20;
@@ -43,9 +42,12 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<Report> {
     let firmware = EventLog::parse_padded(&read(&request.log, MAX_LOG)?)
         .with_context(|| format!("read the event log {}", request.log.display()))?;
     let userspace = request.userspace_log.as_deref().map(read_userspace);
-    let given = request.pcrs.as_deref().map(pcrs::read).transpose()?;
+    let is_of_tdx = firmware.is_of_tdx();
+    let given = request.pcrs.as_deref();
+    let given = given
+        .map(|given| pcrs::read(given, is_of_tdx))
+        .transpose()?;
     let bank = choose_bank(request.bank, &firmware, given.as_deref())?;
-    let given = given.map(|given| of_bank(&given, bank)).transpose()?;
     let userspace = userspace.transpose()?;
     let logs = Logs {
         firmware: &firmware,
@@ -53,6 +55,7 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<Report> {
         bank,
         command_lines: &request.command_lines,
     };
+    let given = given.map(|given| of_bank(&given, &logs)).transpose()?;
     let checks = given.map(|given| logs.check(&given));
     // What the registers prove to have been extended, too, is as good as a log.
     let proven = checks.as_deref().and_then(proven_phases);
@@ -65,7 +68,7 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<Report> {
     let image = image.map(|path| image::compare(logs, path, request));
     let image = image.transpose()?;
     for note in image.iter().flat_map(|image| &image.notes) {
-        eprintln!("cvmctl: note: {}", printable(note));
+        eprintln!("cvmctl: note: {}", one_line(note));
     }
     let answer = Answer {
         logs,
@@ -89,12 +92,16 @@ impl Answer<'_> {
         let checks = self.checks.as_deref().unwrap_or_default();
         let has = |replay| checks.iter().any(|check| check.replay == replay);
         let image = self.image.as_ref();
-        let is_different = image.is_some_and(|image| !image.explanation.is_equal());
-        let is_incomplete = image.is_some_and(|image| !image.is_complete);
+        let is_different = image.is_some_and(|image| image.different().next().is_some());
+        let is_incomplete = image.is_some_and(|image| {
+            !image.is_complete
+                || !image.explanation.is_equal()
+                || image.unproven(checks).next().is_some() && self.checks.is_some()
+        });
         let is_undecided = self.checks.is_some() && checks.iter().all(is_not_logged);
         if is_different || has(Replay::Different) {
             Outcome::Bad
-        } else if is_undecided || is_incomplete {
+        } else if is_undecided || is_incomplete || has(Replay::Unknown) {
             Outcome::Undecided
         } else {
             Outcome::Good
@@ -113,20 +120,22 @@ fn proven_phases(checks: &[RegisterCheck]) -> Option<&'static [&'static str]> {
     })
 }
 
-/// The bank that was asked for; else that of the given registers; else the log's first.
+/// The bank that was asked for; else the log's first that all given registers are of, or any.
 fn choose_bank(
     wanted: Option<Bank>,
     log: &EventLog,
     given: Option<&[(u8, RegisterValue)]>,
 ) -> anyhow::Result<Bank> {
     let banks = &log.banks;
-    let has_value = |bank: &Bank| {
-        let mut given = given.unwrap_or_default().iter();
-        given.any(|(_, value)| bank_of(*value) == *bank)
+    let count = |bank: &Bank| {
+        let given = given.unwrap_or_default().iter();
+        given.filter(|(_, value)| bank_of(*value) == *bank).count()
     };
+    let most = banks.iter().map(count).max().filter(|most| *most > 0);
+    let has_most = |bank: &Bank| Some(count(bank)) == most;
     let chosen = match (wanted, given) {
         (Some(wanted), _) => Some(wanted).filter(|wanted| banks.contains(wanted)),
-        (None, Some(_)) => banks.iter().copied().find(has_value),
+        (None, Some(_)) => banks.iter().copied().find(has_most),
         (None, None) => banks.first().copied(),
     };
     let names: Vec<&str> = banks.iter().map(|bank| bank.as_str()).collect();
@@ -140,17 +149,25 @@ fn choose_bank(
     }
 }
 
+/// The values that are compared. Registers that have none of this bank would be passed over, so
+/// that they are refused.
 fn of_bank(
     given: &[(u8, RegisterValue)],
-    bank: Bank,
+    logs: &Logs<'_>,
 ) -> anyhow::Result<BTreeMap<u8, Vec<RegisterValue>>> {
+    let bank = logs.bank;
+    ensure!(!given.is_empty(), "expected registers, got none");
     let mut registers = BTreeMap::<u8, Vec<RegisterValue>>::new();
-    for (register, value) in given.iter().filter(|(_, value)| bank_of(*value) == bank) {
-        registers.entry(*register).or_default().push(*value);
+    for (register, value) in given {
+        let values = registers.entry(*register).or_default();
+        values.extend(Some(*value).filter(|value| bank_of(*value) == bank));
     }
+    let others = registers.iter().filter(|(_, values)| values.is_empty());
+    let others: Vec<String> = others.map(|(r, _)| logs.register_name(*r)).collect();
     ensure!(
-        !registers.is_empty(),
-        "expected registers of the {bank} bank, got others"
+        others.is_empty(),
+        "expected every register in the {bank} bank, got {} in another one only",
+        others.join(", ")
     );
     Ok(registers)
 }
@@ -165,20 +182,4 @@ fn bank_of(value: RegisterValue) -> Bank {
 fn read_userspace(path: &Path) -> anyhow::Result<UserspaceLog> {
     UserspaceLog::parse(&read(path, MAX_LOG)?)
         .with_context(|| format!("read systemd's log {}", path.display()))
-}
-
-/// Reads a file that may be one of the kernel's, which have no size, or a pipe.
-fn read(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
-    let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
-    let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("read {}", path.display()))?;
-    let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    ensure!(
-        size <= limit,
-        "expected at most {limit} bytes in {}, got more",
-        path.display()
-    );
-    Ok(bytes)
 }

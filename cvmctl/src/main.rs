@@ -7,6 +7,7 @@
 
 mod diff;
 mod eventlog;
+mod files;
 mod measure;
 mod report;
 
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use report::{Outcome, Report, printable};
+use report::{Outcome, Report, one_line, printable};
 
 /// Looks at confidential VM images from outside: what they measure to, and whether that is what
 /// was published.
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
     match run(arguments).and_then(print) {
         Ok(outcome) => outcome.into(),
         Err(error) => {
-            eprintln!("cvmctl: {}", printable(&format!("{error:#}")));
+            eprintln!("cvmctl: {}", one_line(&format!("{error:#}")));
             Outcome::Undecided.into()
         }
     }

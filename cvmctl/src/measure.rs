@@ -21,7 +21,8 @@ use predicted::Predicted;
 pub(crate) use request::{AssumptionArguments, Bank, MachineKind, MeasureArguments};
 use request::{Machine, Request, Task, TdxHost};
 
-use crate::report::{Outcome, Report, printable};
+use crate::files::open_image;
+use crate::report::{Outcome, Report, one_line};
 use events::EventList;
 
 /// Measures the image and does with the result what was asked for.
@@ -34,7 +35,7 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<Report> {
         Machine::Tdx(host) => Predicted::Tdx(predict_tdx(&mut image, &request.image, host)?),
     };
     for note in predicted.notes() {
-        eprintln!("cvmctl: note: {}", printable(note));
+        eprintln!("cvmctl: note: {}", one_line(note));
     }
     let (id, kind) = (&request.measurement_id, request.attestation_type);
     let text = match &request.task {
@@ -58,20 +59,7 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<Report> {
 }
 
 pub(crate) fn open(path: &Path, assumptions: &Assumptions) -> anyhow::Result<Image<File>> {
-    let file = File::open(path).with_context(|| {
-        format!(
-            "open {}: give the path of a .raw, .vhd or .efi image",
-            path.display()
-        )
-    })?;
-    let metadata = file
-        .metadata()
-        .with_context(|| format!("look at {}", path.display()))?;
-    ensure!(
-        !metadata.is_dir(),
-        "{} is a directory, expected an image (.raw, .vhd or .efi)",
-        path.display()
-    );
+    let file = open_image(path)?;
     Image::open_assuming(file, assumptions.clone())
         .with_context(|| format!("find out what {} boots", path.display()))
 }

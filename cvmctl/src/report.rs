@@ -31,6 +31,17 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Text from images, logs and published lists as part of a line of ours, which it cannot end to
+/// pretend to be another one: as [`printable`], with line ends shown too.
+pub(crate) fn one_line(text: &str) -> String {
+    let ends_line = |c: char| matches!(c, '\n' | '\u{2028}' | '\u{2029}');
+    let show = |c: char| match c {
+        c if steers(c) || ends_line(c) => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    text.chars().map(show).collect()
+}
+
 /// Control characters, and those of Unicode's "Bidi_Control" property.
 fn steers(character: char) -> bool {
     let is_control = character.is_control() && character != '\n';
@@ -62,6 +73,15 @@ impl From<Outcome> for ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_of_others_ends_no_line() {
+        assert_eq!(one_line("caf\u{e9} … a"), "caf\u{e9} … a");
+        assert_eq!(
+            one_line("x\nequal\u{2028}\u{1b}[2J"),
+            r"x\u000aequal\u2028\u001b[2J"
+        );
+    }
 
     #[test]
     fn what_steers_a_terminal_is_shown_instead() {

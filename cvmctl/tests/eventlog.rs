@@ -314,6 +314,14 @@ fn phases_are_found_in_systemds_log_and_in_registers() {
         text.contains("followed by the boot phases enter-initrd, leave-initrd\n"),
         "{text}"
     );
+    // Of an image, every register counts.
+    let of_node = |register| node().registers[&register].value.sha256;
+    let given = format!(
+        "{{\"4\": \"{}\", \"9\": \"{}\", \"11\": \"{}\"}}",
+        of_node(4),
+        of_node(9),
+        value.sha256
+    );
     let with_image = ["boot.log", "--pcrs", &given, "--image", "node.efi"];
     let text = files.output(1, &with_image);
     assert!(text.contains(&phases.map(finding).concat()), "{text}");
@@ -450,6 +458,10 @@ fn what_cannot_be_told_is_2_and_says_why() {
             "expected 64 or 96 hex digits",
         ),
         (&["boot.log", "--pcrs", "{}"], "expected"),
+        (
+            &["boot.log", "--pcrs", "{}", "--bank", "sha256"],
+            "expected registers, got none",
+        ),
         (&["boot.log", "--pcrs", "[]"], "expected"),
     ] {
         let error = files.error(arguments);
@@ -479,4 +491,149 @@ fn registers_of_tdx_are_named_as_such() {
         "{text}"
     );
     assert!(text.contains("MRTD    "), "{text}");
+}
+
+/// The last line of a run, which the exit code agrees with.
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or_default()
+}
+
+#[test]
+fn image_is_equal_only_if_its_registers_were_given() {
+    let files = node_files();
+    let zero = "0".repeat(64);
+    let pcr11 = node().registers[&11].value.sha256;
+    for (given, missing) in [
+        (format!("{{\"0\": \"{zero}\"}}"), "PCR 4, PCR 9, PCR 11"),
+        (format!("{{\"10\": \"{zero}\"}}"), "PCR 4, PCR 9, PCR 11"),
+        (format!("{{\"11\": \"{pcr11}\"}}"), "PCR 4, PCR 9"),
+    ] {
+        let arguments = ["boot.log", "--image", "node.efi", "--pcrs", &given];
+        let text = files.output(2, &arguments);
+        let expected = format!("could not tell: {missing} were not given, only the log says so");
+        assert_eq!(last_line(&text), expected);
+        assert!(text.contains("as predicted, but only the log says so\n"));
+        let json = files.output(2, &[&arguments[..], &["--json"]].concat());
+        assert!(json.contains("\"outcome\": \"undecided\""), "{json}");
+    }
+}
+
+#[test]
+fn last_line_agrees_with_the_exit_code() {
+    let files = node_files();
+    let given = format!("{{\"4\": \"{}\"}}", "1".repeat(64));
+    let text = files.output(1, &["boot.log", "--image", "node.efi", "--pcrs", &given]);
+    assert_eq!(
+        last_line(&text),
+        "different: the log is not the one of the given registers, and says nothing about node.efi"
+    );
+}
+
+#[test]
+fn registers_given_in_another_bank_only_are_refused() {
+    let files = node_files();
+    let value = |register| node().registers[&register].value;
+    let given = format!(
+        "{{\"4\": \"{}\", \"9\": \"{}\"}}",
+        value(4).sha256,
+        value(9).sha384
+    );
+    assert_eq!(
+        files.error(&["boot.log", "--pcrs", &given]),
+        "cvmctl: expected every register in the sha256 bank, got PCR 9 in another one only\n"
+    );
+    let error = files.error(&["boot.log", "--pcrs", &given, "--bank", "sha384"]);
+    assert!(error.contains("got PCR 4 in another one only"), "{error}");
+    // One value in both is enough.
+    let both = format!(
+        "pcr4={}\npcr4={}\npcr9={}\n",
+        value(4).sha256,
+        value(4).sha384,
+        value(9).sha384
+    );
+    files.write("both.txt", both);
+    files.output(0, &["boot.log", "--pcrs", "both.txt"]);
+}
+
+#[test]
+fn registers_of_another_kind_of_machine_are_refused() {
+    let files = node_files();
+    let banks = vec![Bank::Sha384];
+    let events = vec![measured(2, SEPARATOR, b"x", b"x")];
+    files.write("ccel", write(&EventLog { banks, events }, &[]));
+    let long = "0".repeat(96);
+    let tdx = format!(
+        "{{\"measurement_id\":\"x\",\"attestation_type\":\"dcap-tdx\",\"measurements\":{{\"3\":\"{long}\"}}}}"
+    );
+    for (log, given) in [
+        ("ccel", format!("{{\"pcr4\": \"{long}\"}}")),
+        ("ccel", format!("{{\"5\": \"{long}\"}}")),
+        ("ccel", format!("{{\"rtmr4\": \"{long}\"}}")),
+        ("boot.log", format!("{{\"rtmr3\": \"{long}\"}}")),
+        ("boot.log", format!("{{\"mrtd\": \"{long}\"}}")),
+        ("boot.log", tdx),
+    ] {
+        let error = files.error(&[log, "--pcrs", &given]);
+        let expected = match log {
+            "ccel" => "of a bare TDX guest (mrtd, rtmr0 to rtmr3; 0 to 4), whose log this is",
+            _ => "of a vTPM (pcr0 to pcr23), whose log this is",
+        };
+        assert!(error.contains(expected), "{error}");
+    }
+    let values = measurements::reference::ReferenceValues::from_prediction(
+        "node",
+        measurements::reference::AttestationType::AzureTdx,
+        &node(),
+    );
+    files.write("azure.json", values.to_json());
+    let error = files.error(&["ccel", "--pcrs", "azure.json"]);
+    assert!(error.contains("got those of azure-tdx"), "{error}");
+}
+
+#[test]
+fn headings_are_names_of_banks() {
+    let files = node_files();
+    let value = node().registers[&4].value.sha256;
+    let other = "1".repeat(64);
+    for bank in [
+        "sha1", "sha512", "sm3_256", "sha3_256", "sha3_384", "sha3_512",
+    ] {
+        let text = format!("{bank}:\n 4 : 0x{other}\nsha256:\n 4 : 0x{value}\n");
+        files.write("pcrs.txt", text);
+        files.output(0, &["boot.log", "--pcrs", "pcrs.txt"]);
+    }
+    files.write(
+        "pcrs.txt",
+        format!("sha256:\n 4 : 0x{value}\nmore:\n 9 : 0x{other}\n"),
+    );
+    let error = files.error(&["boot.log", "--pcrs", "pcrs.txt"]);
+    assert!(
+        error.contains("line 3: expected the name of a bank, got \"more\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_the_logs_do_not_replay_to_is_neither_equal_nor_different() {
+    let files = node_files();
+    let digest = Digests::of(b"ready").sha384;
+    files.write(
+        "systemd.log",
+        format!(
+            "\u{1e}{{\"pcr\":11,\"digests\":[{{\"hashAlg\":\"sha384\",\"digest\":\"{digest}\"}}],\
+             \"content_type\":\"systemd\",\"content\":{{\"string\":\"ready\",\"eventType\":\"phase\"}}}}\n"
+        ),
+    );
+    let with_log = ["boot.log", "--userspace-log", "systemd.log"];
+    let text = files.output(2, &[&with_log[..], &["--image", "node.efi"]].concat());
+    assert!(
+        text.contains("could not tell: the logs replay to no sha256 value of PCR 11\n"),
+        "{text}"
+    );
+    let given = format!("{{\"11\": \"{}\"}}", "1".repeat(64));
+    let text = files.output(2, &[&with_log[..], &["--pcrs", &given]].concat());
+    assert!(
+        text.ends_with("could not tell: the logs replay to no sha256 value of PCR 11\n"),
+        "{text}"
+    );
 }

@@ -518,6 +518,248 @@ fn predicted_register_that_is_not_published_is_2_unless_another_differs() {
     assert_eq!(run.code, 1, "{}", run.stdout);
 }
 
+/// The events that are printed for an image on a bare TDX guest, changed.
+fn tdx_events(images: &Images, image: &str, change: impl Fn(&mut serde_json::Value)) -> String {
+    let kind = ["--attestation-type", "dcap-tdx"];
+    let run = images.run(&[&["measure", image, "--events", "--json"], &kind[..]].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let mut events = serde_json::from_str(&run.stdout).unwrap();
+    change(&mut events);
+    events.to_string()
+}
+
+fn compare_tdx(images: &Images, image: &str, arguments: &[&str]) -> Run {
+    let kind = ["--attestation-type", "dcap-tdx"];
+    images.run(&[&["measure", image], &kind[..], arguments].concat())
+}
+
+#[test]
+fn mrtd_is_compared_with_published_events() {
+    let images = Images::new();
+    let firmware = include_bytes!("../../fuzz/corpus/tdvf/small.fd");
+    images.write("small.fd", firmware);
+    let firmware = ["--firmware", "small.fd"];
+    let with_mrtd = [&firmware[..], &["--events", "--json"]].concat();
+    let published = compare_tdx(&images, "node.raw", &with_mrtd).stdout;
+    images.write("mrtd.json", &published);
+    let mut other: serde_json::Value = serde_json::from_str(&published).unwrap();
+    let mrtd = other["mrtd"].as_str().unwrap().to_owned();
+    other["mrtd"] = "f".repeat(96).into();
+    images.write("other.json", other.to_string());
+    images.write("none.json", tdx_events(&images, "node.raw", |_| ()));
+
+    let compare = |file, more: &[&str]| {
+        compare_tdx(
+            &images,
+            "node.raw",
+            &[&["--compare-events", file], more].concat(),
+        )
+    };
+    assert_eq!(compare("mrtd.json", &firmware).code, 0);
+    assert_eq!(compare("none.json", &[]).code, 0);
+    let run = compare("other.json", &firmware);
+    assert_eq!(run.code, 1, "{}", run.stdout);
+    assert!(run.stdout.contains(&format!(
+        "  actual   {mrtd}\nMRTD different from other.json"
+    )));
+    for run in [compare("mrtd.json", &[]), compare("none.json", &firmware)] {
+        assert_eq!(run.code, 2, "{}", run.stdout);
+        assert!(
+            run.stdout.starts_with("could not tell: MRTD "),
+            "{}",
+            run.stdout
+        );
+    }
+}
+
+#[test]
+fn registers_that_are_not_predicted_are_not_equal() {
+    let images = Images::new();
+    images.write("bare.json", tdx_events(&images, "node.efi", |_| ()));
+    images.write("disk.json", tdx_events(&images, "node.raw", |_| ()));
+    for (image, file) in [
+        ("node.efi", "bare.json"),
+        ("node.efi", "disk.json"),
+        ("node.raw", "bare.json"),
+    ] {
+        let run = compare_tdx(&images, image, &["--compare-events", file]);
+        assert_eq!(run.code, 2, "{image} {file}\n{}", run.stdout);
+        assert!(
+            run.stdout.starts_with("could not tell: RTMR1 "),
+            "{}",
+            run.stdout
+        );
+    }
+    images.write("values.json", compare_tdx(&images, "node.efi", &[]).stdout);
+    let run = compare_tdx(&images, "node.efi", &["--compare", "values.json"]);
+    assert_eq!(run.code, 2, "{}", run.stdout);
+    assert!(
+        run.stdout.ends_with("but RTMR1 is not predicted for it\n"),
+        "{}",
+        run.stdout
+    );
+
+    // Such a stub measures a secret of the machine into PCR 9.
+    let stub = section(".sdmagic", "#### LoaderInfo: systemd-stub 261 ####");
+    images.write_changed("secret.efi", &stub);
+    images.write("values.json", images.run(&["measure", "secret.efi"]).stdout);
+    let events = images.run(&["measure", "secret.efi", "--events", "--json"]);
+    images.write("events.json", events.stdout);
+    for option in [
+        ["--compare", "values.json"],
+        ["--compare-events", "events.json"],
+    ] {
+        let run = images.run(&[&["measure", "secret.efi"], &option[..]].concat());
+        assert!(
+            run.stderr.contains("PCR 9 is not predicted"),
+            "{}",
+            run.stderr
+        );
+        assert_eq!(run.code, 2, "{}", run.stdout);
+        assert!(
+            last_line(&run.stdout).contains("PCR 9 is "),
+            "{}",
+            run.stdout
+        );
+        assert!(
+            last_line(&run.stdout).starts_with("could not tell: "),
+            "{}",
+            run.stdout
+        );
+    }
+}
+
+#[test]
+fn stubs_that_measure_no_section_are_compared() {
+    let images = Images::new();
+    let old = ["--stub-version", "251"];
+    let values = images.run(&[&["measure", "node.efi"], &old[..]].concat());
+    images.write("values.json", values.stdout);
+    let compare = ["measure", "node.efi", "--compare", "values.json"];
+    let run = images.run(&[&compare[..], &old[..]].concat());
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or_default()
+}
+
+#[test]
+fn last_line_agrees_with_the_exit_code() {
+    let images = Images::new();
+    images.write_changed("old.efi", &section(".uname", "6.11"));
+    images.write("values.json", images.output(&["old.efi"]));
+    images.write(
+        "events.json",
+        images.output(&["node.efi", "--events", "--json"]),
+    );
+    let files = [
+        "--compare",
+        "values.json",
+        "--compare-events",
+        "events.json",
+    ];
+    let run = images.run(&[&["measure", "node.efi"], &files[..]].concat());
+    assert_eq!(run.code, 1, "{}", run.stdout);
+    assert!(
+        last_line(&run.stdout).starts_with("different from "),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
+fn differences_of_rtmrs_have_digests_of_their_bank() {
+    let images = Images::new();
+    images.write("disk.json", tdx_events(&images, "node.raw", |_| ()));
+    let uname = support::section(".uname", "6.12.1-test");
+    let sections = uki_sections().into_iter();
+    let sections = sections.map(|old| {
+        if old.name == uname.name {
+            uname.clone()
+        } else {
+            old
+        }
+    });
+    let uki = pe(&sections.collect::<Vec<_>>(), &[], &[]);
+    images.write("other.raw", support::disk(&uki));
+    let run = compare_tdx(&images, "other.raw", &["--compare-events", "disk.json"]);
+    assert_eq!(run.code, 1, "{}", run.stdout);
+    let actual = measurements::Digests::of(b"6.12.1-test").sha384;
+    assert!(
+        run.stdout.contains(&format!("  actual   {actual} (")),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
+fn texts_of_others_end_no_line() {
+    let images = Images::new();
+    let text = "console=ttyS0 a\nequal to values.json (node)\n";
+    images.write_changed("hostile.efi", &section(".cmdline", text));
+    let published = images.output(&["node.efi", "--measurement-id", "x)\nequal to y (z"]);
+    images.write("values.json", published);
+    let events = images.output(&[
+        "node.efi",
+        "--events",
+        "--json",
+        "--measurement-id",
+        "x\nevents equal",
+    ]);
+    images.write("events.json", events);
+    for arguments in [
+        &["measure", "hostile.efi", "--events"][..],
+        &["measure", "hostile.efi", "--compare", "values.json"],
+        &["measure", "hostile.efi", "--compare-events", "events.json"],
+        &["measure", "node.efi", "--compare", "values.json"],
+        &["measure", "node.efi", "--compare-events", "events.json"],
+        &["diff", "node.efi", "hostile.efi"],
+    ] {
+        let run = images.run(arguments);
+        assert!(!run.stdout.is_empty(), "{}", run.stderr);
+        for line in run.stdout.lines() {
+            let is_forged = line.starts_with("equal to y")
+                || line.starts_with("equal to values.json (node)")
+                || line.starts_with("events equal)");
+            assert!(!is_forged, "{arguments:?}\n{}", run.stdout);
+        }
+    }
+}
+
+#[test]
+fn files_to_compare_with_are_bounded() {
+    let images = Images::new();
+    images.write("large.json", vec![b' '; (16 << 20) + 1]);
+    for option in ["--compare", "--compare-events"] {
+        let run = images.run(&["measure", "node.efi", option, "large.json"]);
+        assert_eq!(run.code, 2);
+        assert!(
+            run.stderr
+                .contains("expected at most 16777216 bytes in large.json"),
+            "{}",
+            run.stderr
+        );
+    }
+}
+
+#[test]
+fn pipes_are_no_images() {
+    let images = Images::new();
+    let pipe = images.0.path().join("pipe");
+    let status = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(status.success());
+    for arguments in [&["measure", "pipe"][..], &["diff", "node.efi", "pipe"]] {
+        let run = images.run(arguments);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""));
+        assert!(
+            run.stderr.contains("pipe is neither a file nor a disk"),
+            "{}",
+            run.stderr
+        );
+    }
+}
+
 #[test]
 fn help_has_examples_and_exit_codes() {
     let images = Images::new();

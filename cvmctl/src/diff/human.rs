@@ -10,6 +10,7 @@ use super::comparison::{Comparison, Measured};
 use super::registers::RegisterDifference;
 use super::sections::SectionDifference;
 use crate::measure::Name;
+use crate::report::one_line;
 
 /// Most lines for one section, and for one event of a register.
 const MAX_DETAILS: usize = 20;
@@ -176,6 +177,7 @@ fn more(text: &mut String, indent: usize, count: usize, shown: usize) {
 }
 
 fn line(text: &mut String, indent: usize, line: &str) {
+    let line = one_line(line);
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{:1$}{line}", "", indent * 2);
 }

@@ -2,12 +2,14 @@
 //!
 //! I/O: reads the image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use measurements::event_log::explain::{Explanation, Logs, MachineLogs, TdxLogs, VtpmLogs};
+use measurements::event_log::explain::{
+    Explanation, Logs, MachineLogs, RegisterCheck, RegisterExplanation, Replay, TdxLogs, VtpmLogs,
+};
 use measurements::predict::pcr11;
 use measurements::tdx::{self, SeparatorRegister};
 use measurements::{Image, Prediction};
@@ -42,6 +44,8 @@ pub(super) struct Compared {
     pub(super) separator: Option<SeparatorRegister>,
     /// Registers that are not compared, and why.
     pub(super) not_predicted: BTreeMap<u8, &'static str>,
+    /// Registers that the image leads to, as logs count.
+    predicted: BTreeSet<u8>,
     /// Whether all is predicted that an image can lead to.
     pub(super) is_complete: bool,
 }
@@ -82,7 +86,8 @@ fn add_phases(prediction: &mut Prediction, phases: &[String]) {
 impl Compared {
     fn with_vtpm(logs: VtpmLogs<'_>, prediction: Prediction) -> Self {
         let explanation = logs.explain(&prediction);
-        Self::new(explanation, prediction.notes, &PCRS)
+        let predicted = prediction.registers.keys().copied().collect();
+        Self::new(explanation, predicted, prediction.notes, &PCRS)
     }
 
     /// Takes the generation of firmware that fits better; of two that fit alike, the newer.
@@ -92,7 +97,10 @@ impl Compared {
                 format!("predict the measurements of {} on TDX", path.display())
             })?;
             let explanation = logs.explain(&prediction);
-            let mut compared = Self::new(explanation, prediction.notes, &RTMRS);
+            let predicted = prediction.registers.keys();
+            // Logs count from MRTD on.
+            let predicted = predicted.filter_map(|rtmr| rtmr.checked_add(1)).collect();
+            let mut compared = Self::new(explanation, predicted, prediction.notes, &RTMRS);
             compared.separator = Some(separator);
             compared.not_predicted.extend(NOT_OF_THE_IMAGE);
             Ok(compared)
@@ -110,7 +118,28 @@ impl Compared {
         Ok(newer)
     }
 
-    fn new(explanation: Explanation, notes: Vec<String>, expected: &[u8]) -> Self {
+    /// Registers with another value than predicted.
+    pub(super) fn different(&self) -> impl Iterator<Item = &RegisterExplanation> {
+        let registers = self.explanation.registers.iter();
+        registers.filter(|register| register.is_different())
+    }
+
+    /// Registers that the image leads to and that no given value proves: of them, only the log
+    /// says what they are.
+    pub(super) fn unproven<'c>(
+        &'c self,
+        checks: &'c [RegisterCheck],
+    ) -> impl Iterator<Item = u8> + 'c {
+        let registers = self.predicted.iter().copied();
+        registers.filter(|register| !is_proven(checks, *register))
+    }
+
+    fn new(
+        explanation: Explanation,
+        predicted: BTreeSet<u8>,
+        notes: Vec<String>,
+        expected: &[u8],
+    ) -> Self {
         let is_compared = |register: &u8| {
             explanation
                 .registers
@@ -124,6 +153,7 @@ impl Compared {
         Self {
             is_complete: not_predicted.is_empty(),
             explanation,
+            predicted,
             notes,
             separator: None,
             not_predicted,
@@ -136,4 +166,10 @@ impl Compared {
         let register = registers.find(|explained| explained.register == register)?;
         Some(register.findings.len())
     }
+}
+
+/// Says whether the logs replay to a value of this register that was given.
+pub(super) fn is_proven(checks: &[RegisterCheck], register: u8) -> bool {
+    let mut checks = checks.iter().filter(|check| check.register == register);
+    checks.any(|check| matches!(check.replay, Replay::Equal | Replay::EqualWithPhases(_)))
 }

@@ -143,6 +143,7 @@ fn checks(checks: &[RegisterCheck]) -> BTreeMap<u8, CheckJson> {
                 Replay::EqualWithPhases(_) => "equal_with_phases",
                 Replay::Different => "different",
                 Replay::NotLogged => "not_logged",
+                Replay::Unknown => "unknown",
             },
         };
         (check.register, json)

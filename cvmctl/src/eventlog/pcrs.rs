@@ -10,28 +10,37 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use measurements::reference::{ReferenceValues, RegisterValue};
+use measurements::reference::{AttestationType, ReferenceValues, RegisterValue};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+
+use crate::files;
 
 /// Largest file that is read.
 const MAX_SIZE: u64 = 1 << 20;
 /// Highest PCR of a PC Client TPM.
 const MAX_PCR: u8 = 23;
+/// RTMR3, as logs and reference values count.
+const MAX_MR: u8 = 4;
+/// Banks of TPMs that logs are not read in.
+const OTHER_BANKS: [&str; 6] = [
+    "sha1", "sha512", "sm3_256", "sha3_256", "sha3_384", "sha3_512",
+];
 
 /// Reads registers from JSON, or from the file of that name. A register may have several values,
-/// of which one is enough, and values of several banks.
-pub(super) fn read(source: &str) -> anyhow::Result<Vec<(u8, RegisterValue)>> {
+/// of which one is enough, and values of several banks. The names must be those of the kind of
+/// machine that the log is of: the same numbers mean other registers elsewhere.
+pub(super) fn read(source: &str, is_of_tdx: bool) -> anyhow::Result<Vec<(u8, RegisterValue)>> {
     if is_json(source) {
-        return parse_json(source).context("read the registers given with --pcrs");
+        return parse_json(source, is_of_tdx).context("read the registers given with --pcrs");
     }
     let path = Path::new(source);
-    let bytes = super::read(path, MAX_SIZE)
+    let bytes = files::read(path, MAX_SIZE)
         .with_context(|| format!("take {source} for a file: --pcrs expects one, or JSON"))?;
     let text = String::from_utf8(bytes).with_context(|| format!("read {source} as text"))?;
     let parsed = if is_json(&text) {
-        parse_json(&text)
+        parse_json(&text, is_of_tdx)
     } else {
-        parse_text(&text)
+        parse_text(&text, is_of_tdx)
     };
     parsed.with_context(|| format!("read the registers in {source}"))
 }
@@ -40,11 +49,10 @@ fn is_json(text: &str) -> bool {
     text.trim_start().starts_with(['{', '['])
 }
 
-fn parse_json(text: &str) -> anyhow::Result<Vec<(u8, RegisterValue)>> {
+fn parse_json(text: &str, is_of_tdx: bool) -> anyhow::Result<Vec<(u8, RegisterValue)>> {
     if let Ok(Pairs(pairs)) = serde_json::from_str(text) {
         let parse = |(name, hex): (String, String)| {
-            let register = parse_name(&name)
-                .with_context(|| format!("expected the number of a register, got {name:?}"))?;
+            let register = parse_name(&name, is_of_tdx)?;
             let value = parse_value(&hex).with_context(|| format!("register {name:?}"))?;
             Ok((register, value))
         };
@@ -58,6 +66,12 @@ fn parse_json(text: &str) -> anyhow::Result<Vec<(u8, RegisterValue)>> {
     let [entry] = entries.as_slice() else {
         bail!("expected one image's values, got {}", entries.len());
     };
+    let kind = entry.attestation_type;
+    ensure!(
+        (kind != AttestationType::AzureTdx) == is_of_tdx,
+        "expected values of {}, whose log this is, got those of {kind}",
+        machine(is_of_tdx)
+    );
     let registers = entry.registers.iter();
     let values = registers.flat_map(|(register, values)| {
         let values = values.iter();
@@ -67,7 +81,7 @@ fn parse_json(text: &str) -> anyhow::Result<Vec<(u8, RegisterValue)>> {
 }
 
 /// One register per line; the name of a bank on a line of its own is a heading.
-fn parse_text(text: &str) -> anyhow::Result<Vec<(u8, RegisterValue)>> {
+fn parse_text(text: &str, is_of_tdx: bool) -> anyhow::Result<Vec<(u8, RegisterValue)>> {
     let mut registers = Vec::new();
     let mut is_known_bank = true;
     for (number, line) in (1_usize..).zip(text.lines()) {
@@ -79,11 +93,15 @@ fn parse_text(text: &str) -> anyhow::Result<Vec<(u8, RegisterValue)>> {
             (None, ..) => (),
             (Some(bank), None, None) if line.ends_with(':') => {
                 is_known_bank = matches!(bank, "sha256" | "sha384" | "pcrs");
+                ensure!(
+                    is_known_bank || OTHER_BANKS.contains(&bank),
+                    "line {number}: expected the name of a bank, got {bank:?}"
+                );
             }
             (Some(_), Some(_), None) if !is_known_bank => (),
             (Some(name), Some(hex), None) => {
-                let register = parse_name(name)
-                    .with_context(|| format!("line {number}: not a register: {name:?}"))?;
+                let register = parse_name(name, is_of_tdx);
+                let register = register.with_context(|| format!("line {number}"))?;
                 let value = parse_value(hex).with_context(|| format!("line {number}"))?;
                 registers.push((register, value));
             }
@@ -94,20 +112,33 @@ fn parse_text(text: &str) -> anyhow::Result<Vec<(u8, RegisterValue)>> {
     without_repetition(registers)
 }
 
-/// `4`, `pcr4`, `PCR4`; `mrtd`, `rtmr0`.
-fn parse_name(name: &str) -> Option<u8> {
-    let name = name.to_ascii_lowercase();
+/// `4`, `pcr4`, `PCR4` of a vTPM; `mrtd`, `rtmr0`, `1` of a bare TDX guest.
+fn parse_name(name: &str, is_of_tdx: bool) -> anyhow::Result<u8> {
+    let lower = name.to_ascii_lowercase();
     let number = |text: &str| {
         let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse::<u8>().ok().filter(|_| is_plain)
     };
-    if name == "mrtd" {
-        return Some(0);
+    let register = match (is_of_tdx, lower.strip_prefix("rtmr")) {
+        (false, _) => number(lower.strip_prefix("pcr").unwrap_or(&lower)),
+        (true, Some(rtmr)) => number(rtmr).and_then(|rtmr| rtmr.checked_add(1)),
+        (true, None) if lower == "mrtd" => Some(0),
+        (true, None) => number(&lower),
+    };
+    let highest = if is_of_tdx { MAX_MR } else { MAX_PCR };
+    let register = register.filter(|register| *register <= highest);
+    let machine = machine(is_of_tdx);
+    register.with_context(|| {
+        format!("expected the number of a register of {machine}, whose log this is, got {name:?}")
+    })
+}
+
+fn machine(is_of_tdx: bool) -> &'static str {
+    if is_of_tdx {
+        "a bare TDX guest (mrtd, rtmr0 to rtmr3; 0 to 4)"
+    } else {
+        "a vTPM (pcr0 to pcr23)"
     }
-    if let Some(rtmr) = name.strip_prefix("rtmr") {
-        return number(rtmr).filter(|rtmr| *rtmr <= 3)?.checked_add(1);
-    }
-    number(name.strip_prefix("pcr").unwrap_or(&name)).filter(|pcr| *pcr <= MAX_PCR)
 }
 
 fn parse_value(hex: &str) -> anyhow::Result<RegisterValue> {

@@ -79,7 +79,7 @@ JSON (fields may be added, those that there are stay):
                the words say); words
   registers    what each register replays to
   pcrs         null without --pcrs; else for each given register: given (list), replayed, result
-               (\"equal\", \"equal_with_phases\", \"different\", \"not_logged\")
+               (\"equal\", \"equal_with_phases\", \"different\", \"not_logged\", \"unknown\")
   image        null without --image; else notes (list); separator (\"rtmr1\" or \"rtmr0\": where the
                firmware of a bare TDX guest put it; null if the log does not tell); not_predicted
                (registers that are not compared, each with the reason); and registers: for each

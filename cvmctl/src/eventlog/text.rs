@@ -10,9 +10,9 @@ use measurements::event_log::{Escaped, UserspaceRegister, event_type};
 use measurements::reference::RegisterValue;
 use measurements::tdx::SeparatorRegister;
 
-use super::image::Compared;
+use super::image::{Compared, is_proven};
 use super::{Answer, Request};
-use crate::report::Outcome;
+use crate::report::{Outcome, one_line};
 
 /// The comparisons that were asked for; every event if none was.
 pub(super) fn document(answer: &Answer<'_>, request: &Request) -> String {
@@ -21,9 +21,9 @@ pub(super) fn document(answer: &Answer<'_>, request: &Request) -> String {
         write_checks(&mut text, checks, &answer.logs);
     }
     if let Some(compared) = &answer.image {
-        write_compared(&mut text, compared, &answer.logs);
+        write_compared(&mut text, compared, answer);
         let image = request.image.as_deref();
-        let image = image.map(|path| path.display().to_string());
+        let image = image.map(|path| one_line(&path.display().to_string()));
         write_verdict(&mut text, answer, compared, &image.unwrap_or_default());
         if answer.checks.is_none() {
             text.push_str(
@@ -84,6 +84,10 @@ fn write_checks(text: &mut String, checks: &[RegisterCheck], logs: &Logs<'_>) {
                 let given = join(&check.given);
                 writeln!(text, "{name}  {given}  is not in this log")
             }
+            Replay::Unknown => {
+                let given = join(&check.given);
+                writeln!(text, "{name}  {given}  is of a bank that the logs have not")
+            }
             Replay::Different => {
                 let given = join(&check.given);
                 writeln!(
@@ -93,17 +97,19 @@ fn write_checks(text: &mut String, checks: &[RegisterCheck], logs: &Logs<'_>) {
             }
         };
     }
-    let different: Vec<String> = checks
-        .iter()
-        .filter(|check| check.replay == Replay::Different)
-        .map(|check| logs.register_name(check.register))
-        .collect();
+    let different = with(checks, Replay::Different, logs);
+    let unknown = with(checks, Replay::Unknown, logs);
     let has_compared = checks.iter().any(|check| check.replay != Replay::NotLogged);
     let _ = if !different.is_empty() {
-        let different = different.join(", ");
         writeln!(
             text,
             "the log is not the one of these registers: {different}"
+        )
+    } else if !unknown.is_empty() {
+        writeln!(
+            text,
+            "could not tell: the logs replay to no {} value of {unknown}",
+            logs.bank
         )
     } else if has_compared {
         writeln!(text, "the log is the one of these registers")
@@ -115,18 +121,42 @@ fn write_checks(text: &mut String, checks: &[RegisterCheck], logs: &Logs<'_>) {
     };
 }
 
-fn write_compared(text: &mut String, compared: &Compared, logs: &Logs<'_>) {
+/// The names of registers that compare in this way.
+fn with(checks: &[RegisterCheck], replay: Replay, logs: &Logs<'_>) -> String {
+    let checks = checks.iter().filter(|check| check.replay == replay);
+    let names: Vec<String> = checks
+        .map(|check| logs.register_name(check.register))
+        .collect();
+    names.join(", ")
+}
+
+fn write_compared(text: &mut String, compared: &Compared, answer: &Answer<'_>) {
+    let logs = &answer.logs;
+    let is_claim = |register| {
+        let checks = answer.checks.as_deref();
+        checks.is_some_and(|checks| !is_proven(checks, register))
+    };
     for register in &compared.explanation.registers {
         let name = name(logs, register.register);
         let measured = value(register.actual);
         if register.findings.is_empty() {
-            let _ = writeln!(text, "{name}  {measured}  as predicted");
+            let claim = if is_claim(register.register) {
+                ", but only the log says so"
+            } else {
+                ""
+            };
+            let _ = writeln!(text, "{name}  {measured}  as predicted{claim}");
             continue;
         }
         let predicted = register.expected;
+        let how = if register.is_different() {
+            "differs"
+        } else {
+            "is not known"
+        };
         let _ = writeln!(
             text,
-            "{name}  differs\n  predicted  {predicted}\n  measured   {measured}"
+            "{name}  {how}\n  predicted  {predicted}\n  measured   {measured}"
         );
         for finding in &register.findings {
             let _ = writeln!(text, "  - {}", finding.text);
@@ -147,18 +177,45 @@ fn write_compared(text: &mut String, compared: &Compared, logs: &Logs<'_>) {
     });
 }
 
+/// The last word, which agrees with the exit code.
 fn write_verdict(text: &mut String, answer: &Answer<'_>, compared: &Compared, image: &str) {
+    let logs = &answer.logs;
+    let list = |registers: &mut dyn Iterator<Item = u8>| {
+        let names: Vec<String> = registers.map(|r| logs.register_name(r)).collect();
+        names.join(", ")
+    };
+    let different = list(&mut compared.different().map(|r| r.register));
     let registers = compared.explanation.registers.iter();
-    let different: Vec<String> = registers
-        .filter(|register| !register.findings.is_empty())
-        .map(|register| answer.logs.register_name(register.register))
-        .collect();
+    let unknown = list(&mut registers.filter(|r| r.actual.is_none()).map(|r| r.register));
+    let unproven = answer.checks.as_deref();
+    let unproven = unproven.map(|checks| list(&mut compared.unproven(checks)));
+    let unproven = unproven.filter(|names| !names.is_empty());
     let _ = match answer.outcome() {
-        _ if !different.is_empty() => {
-            writeln!(text, "different from {image}: {}", different.join(", "))
+        Outcome::Bad if different.is_empty() => {
+            writeln!(
+                text,
+                "different: the log is not the one of the given registers, and says nothing about {image}"
+            )
         }
-        Outcome::Undecided => writeln!(text, "could not tell: {image} is not predicted in full"),
-        Outcome::Good | Outcome::Bad => writeln!(text, "equal to {image}"),
+        Outcome::Bad => writeln!(text, "different from {image}: {different}"),
+        Outcome::Undecided if !compared.is_complete => {
+            writeln!(text, "could not tell: {image} is not predicted in full")
+        }
+        Outcome::Undecided if !unknown.is_empty() => {
+            let bank = logs.bank;
+            writeln!(
+                text,
+                "could not tell: the logs replay to no {bank} value of {unknown}"
+            )
+        }
+        Outcome::Undecided => match unproven {
+            Some(unproven) => writeln!(
+                text,
+                "could not tell: {unproven} were not given, only the log says so"
+            ),
+            None => writeln!(text, "could not tell: not all given registers are compared"),
+        },
+        Outcome::Good => writeln!(text, "equal to {image}"),
     };
 }
 

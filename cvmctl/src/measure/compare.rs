@@ -4,21 +4,24 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use measurements::Register;
 use measurements::explain::{self, Difference};
 use measurements::reference::{
     AttestationType, ReferenceValues, RegisterMatch, RegisterValue, Verdict,
 };
+use measurements::{Register, event_log};
 
 use super::Bank;
-use super::events::{EventList, event_lines};
+use super::events::{EventList, event_lines, mrtd};
 use super::predicted::{Name, Predicted};
 use super::request::{CompareWith, Request};
-use crate::report::{Outcome, Report};
+use crate::files;
+use crate::report::{Outcome, Report, one_line};
+
+/// Largest file that is read: as much as the largest log.
+const MAX_SIZE: u64 = 16 << 20;
 
 /// Compares with every file that was given; the worst outcome counts.
 pub(super) fn run(
@@ -26,25 +29,23 @@ pub(super) fn run(
     request: &Request,
     prediction: &Predicted,
 ) -> anyhow::Result<Report> {
-    let mut text = String::new();
-    let mut outcomes = Vec::new();
+    let mut reports = Vec::new();
     if let Some(path) = &files.values {
-        let report = with_values(path, files.entry.as_deref(), request, prediction)?;
-        text.push_str(&report.text);
-        outcomes.push(report.outcome);
+        let entry = files.entry.as_deref();
+        reports.push(with_values(path, entry, request, prediction)?);
     }
     if let Some(path) = &files.events {
-        let report = with_events(path, prediction)?;
-        text.push_str(&report.text);
-        outcomes.push(report.outcome);
+        reports.push(with_events(path, prediction)?);
     }
-    let outcome = [Outcome::Bad, Outcome::Undecided]
-        .into_iter()
-        .find(|o| outcomes.contains(o));
-    Ok(Report {
-        text,
-        outcome: outcome.unwrap_or(Outcome::Good),
-    })
+    // The last line is the one that the exit code agrees with.
+    reports.sort_by_key(|report| match report.outcome {
+        Outcome::Good => 0,
+        Outcome::Undecided => 1,
+        Outcome::Bad => 2,
+    });
+    let outcome = reports.last().map_or(Outcome::Good, |last| last.outcome);
+    let text = reports.into_iter().map(|report| report.text).collect();
+    Ok(Report { text, outcome })
 }
 
 fn with_values(
@@ -53,7 +54,7 @@ fn with_values(
     request: &Request,
     prediction: &Predicted,
 ) -> anyhow::Result<Report> {
-    let file = path.display();
+    let file = one_line(&path.display().to_string());
     let published = ReferenceValues::parse(&read(path)?)
         .with_context(|| format!("read the reference values in {file}"))?;
     let kind = request.attestation_type;
@@ -68,12 +69,16 @@ fn with_values(
         bail!("compare with {file}: expected an entry for {kind}{wanted}, got none");
     };
 
-    let outcome = outcome(matches);
+    let unpredicted = prediction.unpredicted();
+    let outcome = match outcome(matches) {
+        Outcome::Good if !unpredicted.is_empty() => Outcome::Undecided,
+        outcome => outcome,
+    };
     let lines = matches
         .iter()
         .map(|m| line(m, entry.attestation_type, prediction));
     let mut text: String = lines.collect();
-    let name = &entry.measurement_id;
+    let name = one_line(&entry.measurement_id);
     // Writing to a string cannot fail.
     let _ = match (outcome, candidates.len()) {
         (Outcome::Good, _) => writeln!(text, "equal to {file} ({name})"),
@@ -85,7 +90,7 @@ fn with_values(
             )
         }
         (Outcome::Undecided, _) => {
-            let reason = reason(matches, kind);
+            let reason = reason(matches, kind, &unpredicted);
             writeln!(text, "could not tell: {file} ({name}) {reason}")
         }
     };
@@ -93,36 +98,77 @@ fn with_values(
 }
 
 fn with_events(path: &Path, prediction: &Predicted) -> anyhow::Result<Report> {
-    let file = path.display();
+    let file = one_line(&path.display().to_string());
     let list =
         EventList::parse(&read(path)?).with_context(|| format!("read the events in {file}"))?;
-    let differences = event_differences(&list, prediction);
+    let unknown = unknown(&list, prediction);
+    let differences = event_differences(&list, prediction, &unknown);
+    let bank = |name: &Name| match name {
+        Name::Pcr(_) => event_log::Bank::Sha256,
+        Name::Mrtd | Name::Rtmr(_) => event_log::Bank::Sha384,
+    };
     let mut text: String = differences
         .iter()
-        .map(|(name, difference)| format!("{name}: {difference}\n"))
+        .map(|(name, difference)| format!("{name}: {}\n", difference.in_bank(bank(name))))
         .collect();
-    let name = &list.measurement_id;
-    let outcome = if differences.is_empty() {
-        Outcome::Good
-    } else {
-        Outcome::Bad
-    };
+    let mrtd = list.mrtd.zip(mrtd(prediction));
+    let mrtd = mrtd.filter(|(expected, actual)| expected != actual);
+    // Writing to a string cannot fail.
+    if let Some((expected, actual)) = mrtd {
+        let _ = writeln!(
+            text,
+            "MRTD differs:\n  expected {expected}\n  actual   {actual}"
+        );
+    }
+    let name = one_line(&list.measurement_id);
+    let unknown: Vec<String> = unknown.iter().map(Name::to_string).collect();
+    let unknown = unknown.join(" and ");
     let _ = match differences.len() {
+        0 if mrtd.is_some() => writeln!(text, "MRTD different from {file} ({name})"),
+        0 if !unknown.is_empty() => {
+            writeln!(
+                text,
+                "could not tell: {unknown} is known of one side at most, the image or {file} ({name})"
+            )
+        }
         0 => writeln!(text, "events equal to {file} ({name})"),
         1 => writeln!(text, "1 event different from {file} ({name})"),
         many => writeln!(text, "{many} events different from {file} ({name})"),
     };
+    let outcome = if !differences.is_empty() || mrtd.is_some() {
+        Outcome::Bad
+    } else if !unknown.is_empty() {
+        Outcome::Undecided
+    } else {
+        Outcome::Good
+    };
     Ok(Report { text, outcome })
 }
 
-/// Compares the events of every register that either side has.
-fn event_differences(list: &EventList, predicted: &Predicted) -> Vec<(Name, Difference)> {
+/// Registers that cannot be compared: one of the two does not know them.
+fn unknown(list: &EventList, predicted: &Predicted) -> BTreeSet<Name> {
+    let of_list = predicted.unpredicted_of(|name| list.registers.contains_key(&name), &list.notes);
+    let mut unknown: BTreeSet<Name> = predicted.unpredicted().into_iter().collect();
+    unknown.extend(of_list);
+    if list.mrtd.is_some() != mrtd(predicted).is_some() {
+        unknown.insert(Name::Mrtd);
+    }
+    unknown
+}
+
+/// Compares the events of every register that either side has, and neither does not know.
+fn event_differences(
+    list: &EventList,
+    predicted: &Predicted,
+    unknown: &BTreeSet<Name>,
+) -> Vec<(Name, Difference)> {
     let actual = predicted.registers();
     let names: BTreeSet<Name> = list
         .registers
         .keys()
         .chain(actual.keys())
         .copied()
+        .filter(|name| !unknown.contains(name))
         .collect();
     let events = |register: Option<&Register>| register.map(|r| r.events.clone());
     let of = |name| {
@@ -137,7 +183,8 @@ fn event_differences(list: &EventList, predicted: &Predicted) -> Vec<(Name, Diff
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    fs::read_to_string(path).with_context(|| format!("open {}", path.display()))
+    let bytes = files::read(path, MAX_SIZE)?;
+    String::from_utf8(bytes).with_context(|| format!("read {} as text", path.display()))
 }
 
 /// Equal entries first, then those with the most registers in common.
@@ -162,7 +209,7 @@ fn outcome(matches: &[RegisterMatch]) -> Outcome {
 }
 
 /// Why the comparison is undecided.
-fn reason(matches: &[RegisterMatch], kind: AttestationType) -> String {
+fn reason(matches: &[RegisterMatch], kind: AttestationType, unpredicted: &[Name]) -> String {
     let unpublished: Vec<String> = matches
         .iter()
         .filter(|m| m.verdict() == Verdict::NotPublished)
@@ -172,7 +219,13 @@ fn reason(matches: &[RegisterMatch], kind: AttestationType) -> String {
                 .replace("  ", " ")
         })
         .collect();
-    if unpublished.is_empty() {
+    if unpublished.is_empty() && !unpredicted.is_empty() {
+        let names: Vec<String> = unpredicted.iter().map(Name::to_string).collect();
+        format!(
+            "says what is known of the image, but {} is not predicted for it",
+            names.join(" and ")
+        )
+    } else if unpublished.is_empty() {
         "has registers that depend on more than the image".to_owned()
     } else {
         format!(

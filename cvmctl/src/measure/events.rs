@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Bank;
 use super::predicted::{Name, Predicted};
+use crate::report::one_line;
 
 /// What `--events --json` prints and `--compare-events` reads.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,11 +25,11 @@ pub(super) struct EventList {
     pub(super) registers: BTreeMap<Name, Register>,
     /// The firmware's register of a bare TDX guest, which has no events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    mrtd: Option<Sha384Digest>,
+    pub(super) mrtd: Option<Sha384Digest>,
     /// Registers that nothing is measured into: they must be zero.
     zero: Vec<Name>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
 }
 
 /// A file that is started.
@@ -99,11 +100,12 @@ pub(super) fn event_lines(register: &Register, bank: Bank) -> String {
     register
         .events
         .iter()
-        .map(|event| format!("        {}  {event}\n", bank.of(event.digests)))
+        .map(|event| (bank.of(event.digests), one_line(&event.to_string())))
+        .map(|(digest, words)| format!("        {digest}  {words}\n"))
         .collect()
 }
 
-fn mrtd(predicted: &Predicted) -> Option<Sha384Digest> {
+pub(super) fn mrtd(predicted: &Predicted) -> Option<Sha384Digest> {
     match predicted {
         Predicted::Vtpm(_) => None,
         Predicted::Tdx(prediction) => prediction.mrtd,

@@ -69,6 +69,30 @@ impl Predicted {
         }
     }
 
+    /// Registers that an image leads to on this kind of machine, but that are not predicted for
+    /// this one. PCRs that the stub measures nothing into are not among them.
+    pub(super) fn unpredicted(&self) -> Vec<Name> {
+        let registers = self.registers();
+        self.unpredicted_of(|name| registers.contains_key(&name), self.notes())
+    }
+
+    /// The same of another prediction for this kind of machine.
+    pub(super) fn unpredicted_of(&self, has: impl Fn(Name) -> bool, notes: &[String]) -> Vec<Name> {
+        let needed: &[Name] = match self {
+            Self::Vtpm(_) => &[Name::Pcr(4), Name::Pcr(9), Name::Pcr(11)],
+            Self::Tdx(_) => &[Name::Rtmr(1), Name::Rtmr(2)],
+        };
+        let is_noted = |name: &Name| {
+            let start = format!("{name} is not predicted");
+            notes.iter().any(|note| note.starts_with(&start))
+        };
+        let missing = needed.iter().filter(|name| !has(**name));
+        missing
+            .filter(|name| matches!(name, Name::Rtmr(_)) || is_noted(name))
+            .copied()
+            .collect()
+    }
+
     /// The form that is published.
     pub(super) fn to_reference(&self, id: &str, kind: AttestationType) -> ReferenceValues {
         match self {
