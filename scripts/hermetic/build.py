@@ -24,6 +24,7 @@ import crates
 import enter
 import fetch
 import lockfile
+import prune
 import repo
 import sbom
 import stage
@@ -129,6 +130,10 @@ def _mkosi(
     installed = work / "installed" / _key(tools.name, packages.name, clock, *settings)
     for folder in (compiled, installed):
         folder.mkdir(parents=True, exist_ok=True)
+        prune.used(folder)
+        # This checkout builds one at a time, so nobody uses the others.
+        for old in prune.idle(folder.parent, kept=2, seconds=0):
+            _remove(old)
     binds: list[Path | tuple[Path, str]] = [
         (installed, "/build/installed"),
         (source, "/build/source"), (vendor, "/build/vendor"), (packages, "/build/repo"),

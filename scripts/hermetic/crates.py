@@ -23,6 +23,7 @@ from pathlib import Path
 
 import enter
 import fetch
+import prune
 from errors import Failure
 from progress import Step, run_logged
 
@@ -127,6 +128,7 @@ def vendor(crates: dict[str, str], cache: Path) -> Path:
     key = hashlib.sha256("\n".join(f"{k} {v}" for k, v in sorted(crates.items())).encode()).hexdigest()
     place = cache / "vendor" / key[:16]
     if place.is_dir():
+        prune.used(place)
         return place
     staged = place.with_name(f"{place.name}.{os.getpid()}.part")
     shutil.rmtree(staged, ignore_errors=True)
@@ -135,6 +137,8 @@ def vendor(crates: dict[str, str], cache: Path) -> Path:
         for label, digest in crates.items():
             _unpack(label, digest, fetch.blob(cache, digest), staged)
     fetch.settle(staged, place)
+    prune.used(place)
+    prune.prune(place.parent)
     return place
 
 

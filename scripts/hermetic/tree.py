@@ -19,6 +19,7 @@ from typing import Any
 
 import deb
 import fetch
+import prune
 from errors import Failure
 from lockfile import Lock, Package
 from progress import Step
@@ -43,6 +44,7 @@ def ensure(lock: Lock, cache: Path) -> Path:
     code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
     tree = cache / "tools" / f"{lock.digest('tools')[:16]}-{code[:8]}"
     if tree.is_dir():
+        prune.used(tree)
         return tree
     packages = lock.of("tools")
     fetch.fetch(lock, packages, cache)
@@ -58,6 +60,8 @@ def ensure(lock: Lock, cache: Path) -> Path:
                 step.update(f"{number} of {len(jobs)}")
         _finish(staged, packages)
     fetch.settle(staged, tree)
+    prune.used(tree)
+    prune.prune(tree.parent)
     return tree
 
 

@@ -73,11 +73,11 @@ def test_root_needs_no_user_namespace(host: dict[str, object], tmp_path: Path) -
 def test_binds_and_environment_are_handed_over_in_order(host: dict[str, object], tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     command = enter.command(
-        tmp_path, ["sh", "-c", "a b"], binds=[tmp_path / "link", (tmp_path, "/work/x")],
+        tmp_path, ["sh", "-c", "a b"], binds=[tmp_path / "link", (tmp_path, "/checkout")],
         environment={"TZ": "Asia/Tokyo", "KEY": "a b"}, workdir="/work",
     )  # fmt: skip
     own = command[command.index(str(enter.SETUP)) :]
-    pairs = [str(tmp_path / "link"), str(tmp_path), str(tmp_path), "/work/x"]
+    pairs = [str(tmp_path / "link"), str(tmp_path), str(tmp_path), "/checkout"]
     variables = {**enter.ENVIRONMENT, "TZ": "Asia/Tokyo", "KEY": "a b"}
     assert own == [
         str(enter.SETUP), str(tmp_path), "ro", "no", "/work", *pairs, "--",
