@@ -6,8 +6,9 @@
 //
 //	interop server [flags]   listens, prints "listening ADDRESS", serves -count connections
 //	interop client [flags]   dials -addr, -count times
+//	interop get [flags]      asks a machine of Azure for -url, whose evidence ends at -root
 //
-// Each connection ends with a line of JSON on standard output.
+// Each connection ends with a line of JSON on standard output. What "get" verifies is evidence of a machine.
 package main
 
 import (
@@ -34,7 +35,7 @@ type report struct {
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(fmt.Errorf("usage: interop server|client [flags]"))
+		fail(fmt.Errorf("usage: interop server|client|get [flags]"))
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
 	addr := flags.String("addr", "127.0.0.1:0", "address to listen on or to dial")
@@ -46,6 +47,8 @@ func main() {
 	tickets := flags.Bool("tickets", true, "whether a server offers to resume sessions")
 	cache := flags.Bool("cache", false, "whether a client keeps sessions to resume")
 	name := flags.String("name", "", "server name that a client sends instead of a nonce")
+	url := flags.String("url", "", "what get asks for")
+	root := flags.String("root", "", "file of the DER certificate at which evidence must end")
 	_ = flags.Parse(os.Args[2:])
 
 	config := &tls.Config{MinVersion: tls.VersionTLS13, MaxVersion: tls.VersionTLS13}
@@ -63,6 +66,10 @@ func main() {
 		}
 		for range *count {
 			print(dial(config, &side, *addr, *name))
+		}
+	case "get":
+		if err := get(config, *url, *root); err != nil {
+			fail(err)
 		}
 	default:
 		fail(fmt.Errorf("unknown command %q", os.Args[1]))

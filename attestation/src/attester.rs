@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::binding::Binding;
 use crate::evidence::{Evidence, EvidenceKind};
@@ -13,24 +14,44 @@ pub type Attesting<'a> = Pin<Box<dyn Future<Output = Result<Evidence, AttestErro
 
 /// Makes evidence of the machine it runs on.
 pub trait Attester: Send + Sync {
-    /// What kind of evidence it makes, always the same.
-    fn kind(&self) -> EvidenceKind;
-
     /// Makes evidence that is bound to `binding`, in the form of its protocol.
     ///
     /// # Errors
     ///
     /// [`AttestError`] if the hardware, or the host's service, did not answer as it must.
     fn attest<'a>(&'a self, binding: &'a Binding) -> Attesting<'a>;
+
+    /// As evidence of which kind it is shown: its own, but for who tries what a peer makes of
+    /// something else.
+    fn shown_as(&self, evidence: &Evidence) -> EvidenceKind {
+        evidence.kind()
+    }
+}
+
+impl<A: Attester + ?Sized> Attester for Arc<A> {
+    fn attest<'a>(&'a self, binding: &'a Binding) -> Attesting<'a> {
+        (**self).attest(binding)
+    }
+
+    fn shown_as(&self, evidence: &Evidence) -> EvidenceKind {
+        (**self).shown_as(evidence)
+    }
 }
 
 /// No evidence could be made.
 #[derive(Debug, thiserror::Error)]
-#[error("make {kind} evidence")]
+#[error("make evidence")]
 pub struct AttestError {
-    /// Of which kind.
-    pub kind: EvidenceKind,
     /// Why not.
     #[source]
     pub source: Box<dyn Error + Send + Sync>,
+}
+
+impl AttestError {
+    /// For this reason.
+    pub fn of(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            source: source.into(),
+        }
+    }
 }

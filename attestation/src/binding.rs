@@ -122,6 +122,22 @@ impl Binding {
             Protocol::Ratls { .. } => None,
         }
     }
+
+    /// The nonce, to be kept with evidence for aTLS.
+    pub fn nonce(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Protocol::Atls { nonce, .. } => Some(nonce),
+            Protocol::Ratls { .. } => None,
+        }
+    }
+
+    /// The session's exporter, to be kept with evidence for `flashbots-ratls/1`.
+    pub fn exporter(&self) -> Option<[u8; 32]> {
+        match &self.0 {
+            Protocol::Atls { .. } => None,
+            Protocol::Ratls { input_data } => input_data.last_chunk().copied(),
+        }
+    }
 }
 
 fn join(first: [u8; 32], second: [u8; 32]) -> [u8; 64] {
@@ -162,6 +178,8 @@ mod tests {
             sha256(&[b"info", &extra_data])
         );
         assert_eq!(binding.azure_user_data(), None);
+        assert_eq!(binding.nonce(), Some(&b"nonce"[..]));
+        assert_eq!(binding.exporter(), None);
         assert_eq!(binding, Binding::atls_user_data(user_data, b"nonce"));
     }
 
@@ -173,6 +191,8 @@ mod tests {
         assert_eq!(binding.azure_qualifying_data(b"info"), key);
         assert_eq!(binding.azure_user_data(), Some(join(key, [3; 32])));
         assert_eq!(binding.user_data(), None);
+        assert_eq!(binding.exporter(), Some([3; 32]));
+        assert_eq!(binding.nonce(), None);
         let without_key = Binding::ratls(None, &[3; 32]).unwrap();
         assert_eq!(without_key.report_data(), join([0; 32], [3; 32]));
         assert!(Binding::ratls(Some(b"no key"), &[3; 32]).is_err());

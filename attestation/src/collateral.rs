@@ -6,6 +6,7 @@
 //!
 //! I/O: none.
 
+mod genuine;
 mod pck;
 mod window;
 
@@ -13,6 +14,7 @@ use std::fmt;
 
 use dcap_qvl::QuoteCollateralV3;
 
+pub use self::genuine::NotGenuine;
 use self::pck::PckChain;
 pub(crate) use self::pck::check_signer;
 pub use self::window::{Dated, Window};
@@ -148,7 +150,8 @@ impl Collateral {
         Ok(())
     }
 
-    fn windows(&self) -> Result<[(Dated, Window); 4], CollateralError> {
+    /// When each of its parts is valid.
+    pub(crate) fn windows(&self) -> Result<[(Dated, Window); 4], CollateralError> {
         let Self(parts) = self;
         let dated = |part, window: Option<Window>| match window {
             Some(window) => Ok((part, window)),

@@ -56,6 +56,7 @@ pub mod fetch;
 mod hash;
 mod pem;
 pub mod policy;
+pub mod relying_party;
 mod roots;
 pub mod td_quote;
 pub mod tls;
@@ -67,5 +68,8 @@ pub use binding::Binding;
 pub use collateral::Collateral;
 pub use evidence::{Evidence, EvidenceKind};
 pub use policy::{Appraisal, Policy, TcbPolicy};
+pub use relying_party::{
+    Appraised, Appraiser, CollateralSource, EvidenceVerifier, NotTrusted, Proven,
+};
 pub use roots::TrustRoots;
 pub use verify::{TcbStatus, Verified, Verifier, VerifyError};

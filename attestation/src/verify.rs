@@ -181,6 +181,11 @@ impl Verifier {
         }
     }
 
+    /// Whom it trusts.
+    pub(crate) fn roots(&self) -> &TrustRoots {
+        &self.roots
+    }
+
     /// Verifies evidence.
     ///
     /// `collateral` is about the platform of the evidence's TD quote and need not be trusted.
@@ -260,7 +265,8 @@ impl Verified {
         &self.tcb
     }
 
-    /// Whether Microsoft's roots vouch for the AK, beside the TD quote.
+    /// Whether Microsoft's roots vouch for the AK, beside the TD quote. Its certificate then was
+    /// valid in time, but whether it was revoked is not known: Azure publishes no list for these.
     pub fn has_ak_certificate(&self) -> bool {
         self.has_ak_certificate
     }

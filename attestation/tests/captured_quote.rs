@@ -8,7 +8,6 @@
 )]
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use attestation::tpm_quote::{AkPublic, QuoteError, VerifiedQuote, parse, verify};
 
@@ -25,16 +24,7 @@ struct Capture {
 impl Capture {
     /// `None` if the vectors are not on this machine, which in CI is a failure.
     fn read() -> Option<Self> {
-        let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors/tpm");
-        if !vectors.is_dir() {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "{} is missing",
-                vectors.display()
-            );
-            println!("skipped: {} is missing", vectors.display());
-            return None;
-        }
+        let vectors = testkit::needed::vectors("tpm")?;
         let (signature, quote, pcrs) = split(&std::fs::read(vectors.join("quote.bin")).unwrap());
         let pem = std::fs::read_to_string(vectors.join("akpub.pem")).unwrap();
         Some(Self {

@@ -221,14 +221,9 @@ fn expected_of_td(fault: TdFault) -> Expected {
         ReservedXfam | XfamWithoutFixedBits => everywhere("Td(Xfam {"),
         SeamAttributes => everywhere("Quote(\"TDX module identity check: TDX module SEAMATTR"),
         OtherSeamSigner => everywhere("Quote(\"TDX module identity check: TDX module MRSIGNER"),
-        // On Azure, the TD is the host's own paravisor.
-        ConfigId => Expected(ACCEPTED, ACCEPTED, "Td(HostField { field: \"MRCONFIGID\""),
-        Owner => Expected(ACCEPTED, ACCEPTED, "Td(HostField { field: \"MROWNER\""),
-        OwnerConfig => Expected(
-            ACCEPTED,
-            ACCEPTED,
-            "Td(HostField { field: \"MROWNERCONFIG\"",
-        ),
+        ConfigId => everywhere("Td(HostField { field: \"MRCONFIGID\""),
+        Owner => everywhere("Td(HostField { field: \"MROWNER\""),
+        OwnerConfig => everywhere("Td(HostField { field: \"MROWNERCONFIG\""),
         OtherReportData => Expected("RuntimeDataHash", "RuntimeDataHash", "ReportData"),
         ReportDataUpperHalf => Expected("ReportDataPadding", "ReportDataPadding", "ReportData"),
     }

@@ -33,6 +33,7 @@ struct Service {
     address: String,
     asked: Arc<AtomicUsize>,
     answer: Arc<Mutex<Answer>>,
+    collateral: Arc<Mutex<testkit::tee::Collateral>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -51,16 +52,18 @@ impl Service {
             Arc::new(AtomicUsize::new(0)),
             Arc::new(Mutex::new(Answer::Right)),
         );
+        let collateral = Arc::new(Mutex::new(tee().collateral()));
         let service = Self {
             address,
             asked: asked.clone(),
             answer: answer.clone(),
+            collateral: collateral.clone(),
         };
-        let collateral = tee().collateral();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 asked.fetch_add(1, Ordering::SeqCst);
                 let answer = *answer.lock().unwrap();
+                let collateral = collateral.lock().unwrap().clone();
                 serve(stream.unwrap(), &collateral, answer);
             }
         });
@@ -73,6 +76,16 @@ impl Service {
 
     fn will(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
+    }
+
+    /// From now on, Intel's judgement is that of another moment.
+    fn judges_at(&self, now: u64) {
+        let tee = Tee::new(1, SystemTime::UNIX_EPOCH + Duration::from_secs(now));
+        *self.collateral.lock().unwrap() = tee.collateral();
+    }
+
+    fn fetcher(&self, clock: &Clock) -> CollateralService {
+        CollateralService::new(Pcs::cache(&self.address), tls(), clock.clone(), roots())
     }
 }
 
@@ -213,13 +226,10 @@ async fn a_flood_is_refused() {
     service.will(Answer::TooLarge);
     let fetcher = CollateralService::new(Pcs::cache(&service.address), tls(), clock, roots());
     let error = fetcher.collateral_for(&quote()).await.unwrap_err();
-    assert!(matches!(
-        error,
-        FetchError::Service {
-            source: PcsError::Http { .. },
-            ..
-        }
-    ));
+    let FetchError::Service { source, .. } = error else {
+        panic!("{error:?}");
+    };
+    assert!(matches!(*source, PcsError::Http { .. }), "{source:?}");
     assert_eq!(service.asked(), 3, "tried again, in vain");
 }
 
@@ -255,4 +265,121 @@ async fn many_who_ask_at_once_ask_the_service_once() {
         assert!(task.await.unwrap());
     }
     assert_eq!(service.asked(), 4);
+}
+
+const DAY: u64 = 24 * 60 * 60;
+
+#[tokio::test]
+async fn a_file_of_another_process_is_enough_for_a_day_and_then_only_in_need() {
+    let (service, (clock, hands)) = (Service::start(), clock());
+    let directory = tempfile::tempdir().unwrap();
+    let process = || service.fetcher(&clock).with_cache(directory.path().into());
+    let first = process().fetched_for(&quote()).await.unwrap();
+    assert_eq!((first.at, first.is_from_file), (NOW, false));
+    assert_eq!(service.asked(), 4);
+
+    hands.store(NOW + DAY - 1, Ordering::SeqCst);
+    let young = process().fetched_for(&quote()).await.unwrap();
+    assert_eq!((young.at, young.is_from_file), (NOW, true));
+    assert_eq!(service.asked(), 4, "the file is young");
+
+    hands.store(NOW + DAY, Ordering::SeqCst);
+    service.will(Answer::Status(404));
+    let away = process();
+    for _ in 0..2 {
+        let old = away.fetched_for(&quote()).await.unwrap();
+        assert_eq!((old.at, old.is_from_file), (NOW, true));
+        assert_eq!(old.collateral, first.collateral);
+        assert_eq!(service.asked(), 5, "the service is asked first, and once");
+    }
+
+    service.will(Answer::Right);
+    let new = process().fetched_for(&quote()).await.unwrap();
+    assert_eq!((new.at, new.is_from_file), (NOW + DAY, false));
+    assert_eq!(service.asked(), 9);
+    let young = process().fetched_for(&quote()).await.unwrap();
+    assert_eq!((young.at, young.is_from_file), (NOW + DAY, true));
+    assert_eq!(service.asked(), 9, "the file is young again");
+
+    // Nobody knows how old a file from the future is.
+    hands.store(NOW, Ordering::SeqCst);
+    process().fetched_for(&quote()).await.unwrap();
+    assert_eq!(service.asked(), 13);
+}
+
+#[tokio::test]
+async fn what_is_old_is_fetched_anew_also_where_nobody_refreshes() {
+    let (service, (clock, hands)) = (Service::start(), clock());
+    let fetcher = service.fetcher(&clock);
+    fetcher.collateral_for(&quote()).await.unwrap();
+    hands.fetch_add(DAY, Ordering::SeqCst);
+    let old = fetcher.fetched_for(&quote()).await.unwrap();
+    assert_eq!(old.at, NOW, "what is known is said at once");
+    let limit = tokio::time::Instant::now() + Duration::from_secs(30);
+    while fetcher.fetched_for(&quote()).await.unwrap().at != NOW + DAY {
+        assert!(tokio::time::Instant::now() < limit);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(service.asked(), 8);
+}
+
+#[tokio::test]
+async fn only_what_there_was_and_what_is_wanted_is_refreshed() {
+    let (service, (clock, hands)) = (Service::start(), clock());
+    let fetcher = service.fetcher(&clock);
+    service.will(Answer::Status(404));
+    fetcher.collateral_for(&quote()).await.unwrap_err();
+    assert_eq!(service.asked(), 1);
+    for _ in 0..3 {
+        hands.fetch_add(60, Ordering::SeqCst);
+        fetcher.refresh().await;
+    }
+    assert_eq!(service.asked(), 1, "there was nothing");
+
+    service.will(Answer::Right);
+    fetcher.collateral_for(&quote()).await.unwrap();
+    assert_eq!(service.asked(), 5);
+    hands.fetch_add(7 * DAY, Ordering::SeqCst);
+    fetcher.refresh().await;
+    assert_eq!(service.asked(), 9);
+    hands.fetch_add(DAY, Ordering::SeqCst);
+    fetcher.refresh().await;
+    assert_eq!(service.asked(), 9, "nobody has asked for eight days");
+}
+
+#[tokio::test]
+async fn what_is_known_is_not_rolled_back() {
+    let (service, (clock, hands)) = (Service::start(), clock());
+    let directory = tempfile::tempdir().unwrap();
+    let process = || service.fetcher(&clock).with_cache(directory.path().into());
+    let running = service.fetcher(&clock);
+    service.judges_at(NOW);
+    let new = process().collateral_for(&quote()).await.unwrap();
+    assert_eq!(running.collateral_for(&quote()).await.unwrap(), new);
+
+    // Valid, genuine, and an hour older.
+    service.judges_at(NOW - 3600);
+    service
+        .fetcher(&clock)
+        .collateral_for(&quote())
+        .await
+        .unwrap();
+    hands.fetch_add(DAY, Ordering::SeqCst);
+    let asked = service.asked();
+    running.refresh().await;
+    assert_eq!(service.asked(), asked + 4);
+    let known = running.fetched_for(&quote()).await.unwrap();
+    assert_eq!((known.collateral, known.at), (new.clone(), NOW));
+    let known = process().fetched_for(&quote()).await.unwrap();
+    assert_eq!((&known.collateral, known.at), (&new, NOW));
+    assert!(known.is_from_file);
+
+    service.judges_at(NOW + 3600);
+    let newer = process().fetched_for(&quote()).await.unwrap();
+    assert!(newer.collateral != new && !newer.is_from_file);
+    running.refresh().await;
+    assert_eq!(
+        running.collateral_for(&quote()).await.unwrap(),
+        newer.collateral
+    );
 }

@@ -143,10 +143,10 @@ fn we_read_quotes_as_the_verifying_crate_does() {
 
 #[test]
 fn the_captured_report_names_its_ak() {
-    let Some(vectors) = support::vectors() else {
+    let Some(path) = testkit::needed::vectors("azure-tdx/hcl-report-tdx.bin") else {
         return;
     };
-    let bytes = support::read(&vectors.join("azure-tdx/hcl-report-tdx.bin"));
+    let bytes = support::read(&path);
     let report = HclReport::parse(&bytes).unwrap();
     let hash = ring::digest::digest(&ring::digest::SHA256, report.runtime_data);
     assert_eq!(report.report_data[..32], *hash.as_ref());

@@ -27,19 +27,7 @@ struct SoftwareTpm {
 impl SoftwareTpm {
     /// `None` if the tools are not on this machine, which in CI is a failure.
     fn start() -> Option<Self> {
-        let are_there = ["swtpm", "tpm2"].iter().all(|tool| {
-            Command::new(tool)
-                .arg("--version")
-                .stdout(Stdio::null())
-                .status()
-                .is_ok()
-        });
-        if !are_there {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "swtpm and tpm2-tools are needed"
-            );
-            println!("skipped: swtpm and tpm2-tools are needed");
+        if !testkit::needed::programs(&["swtpm", "tpm2"]) {
             return None;
         }
         let directory = TempDir::new().unwrap();

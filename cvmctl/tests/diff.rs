@@ -15,9 +15,8 @@ mod support;
 mod node;
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use node::{File, Node, cpio, disk, guid, gzip, initrd_files, kernel, with_file};
 use serde_json::{Value, json};
@@ -779,29 +778,6 @@ fn help_says_what_the_exit_codes_mean() {
     assert!(stdout.contains("Exit codes, for the registers of --attestation-type:\n"));
 }
 
-/// Says whether the tools are there; in CI they must be.
-fn are_there(tools: &[&str]) -> bool {
-    let is_there = |tool: &&str| {
-        let mut command = Command::new(tool);
-        let command = command
-            .arg("--version")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command.status().is_ok()
-    };
-    let missing: Vec<_> = tools.iter().filter(|tool| !is_there(tool)).collect();
-    if missing.is_empty() {
-        return true;
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "missing in CI: {missing:?}"
-    );
-    // Not `eprintln`, which the test harness swallows when a test passes.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {missing:?} are not there");
-    false
-}
-
 /// Runs a command line in a directory; it must succeed.
 fn shell(directory: &Path, script: &str) {
     let mut command = Command::new("sh");
@@ -816,7 +792,7 @@ fn shell(directory: &Path, script: &str) {
 
 #[test]
 fn images_made_by_the_real_tools_are_explained() {
-    if !are_there(&["ukify", "cpio", "zstd", "mkfs.erofs", "veritysetup"]) {
+    if !testkit::needed::programs(&["ukify", "cpio", "zstd", "mkfs.erofs", "veritysetup"]) {
         return;
     }
     let work = TempDir::new().unwrap();

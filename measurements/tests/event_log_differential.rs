@@ -20,6 +20,7 @@ use measurements::event_log::{Bank, EventLog, LoggedEvent, event_type};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use support::*;
+use testkit::needed::vectors;
 
 const TOOL: &str = "tpm2_eventlog";
 

@@ -21,6 +21,7 @@ use measurements::reference::RegisterValue;
 use measurements::{Digest, Digests, Event, Prediction, Register};
 use proptest::prelude::*;
 use support::*;
+use testkit::needed::vectors;
 
 /// What is measured by a boot, so that parts of it can be changed.
 #[derive(Debug, Clone)]

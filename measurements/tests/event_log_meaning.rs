@@ -11,6 +11,7 @@ mod support;
 
 use measurements::event_log::{EventLog, event_type};
 use support::*;
+use testkit::needed::vectors;
 
 #[test]
 fn events_of_the_boot_are_in_words() {

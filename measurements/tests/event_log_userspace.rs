@@ -12,7 +12,7 @@ mod support;
 use measurements::event_log::explain::Logs;
 use measurements::event_log::{Bank, EventLog, UserspaceLog, UserspaceLogError, UserspaceRegister};
 use measurements::{Sha256Digest, Sha384Digest};
-use support::vectors;
+use testkit::needed::vectors;
 
 /// A record of a phase, after a change to its text.
 fn record(change: impl Fn(String) -> String) -> Vec<u8> {

@@ -12,8 +12,7 @@
 
 mod support;
 
-use std::io::{Cursor, Write};
-use std::path::{Path, PathBuf};
+use std::io::Cursor;
 
 use measurements::tdx::{
     MrtdOrder, Rtmr1Inputs, Rtmr2Inputs, SectionKind, SeparatorRegister, Tdvf, TdvfError,
@@ -22,23 +21,14 @@ use measurements::tdx::{
 use measurements::{Assumptions, Digests, Event, Image, Register, Sha256Digest, Sha384Digest};
 use proptest::prelude::*;
 use support::{Section, section, uki_sections};
+use testkit::needed;
 
 const ORDERS: [MrtdOrder; 2] = [MrtdOrder::SinglePass, MrtdOrder::TwoPass];
 
 /// Returns the contents of a file; `None`, after saying so, if it is not there.
-fn read(path: &Path) -> Option<Vec<u8>> {
-    if path.exists() {
-        return Some(std::fs::read(path).unwrap());
-    }
-    let path = path.display();
-    assert!(std::env::var_os("CI").is_none(), "missing in CI: {path}");
-    // Not `eprintln`, which the test harness swallows when a test passes.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {path} is not there");
-    None
-}
-
 fn ovmf() -> Option<Vec<u8>> {
-    read(Path::new("/usr/share/ovmf/OVMF.fd"))
+    let path = "/usr/share/ovmf/OVMF.fd";
+    needed::programs(&[path]).then(|| std::fs::read(path).unwrap())
 }
 
 /// Numbers of a section in the metadata.
@@ -384,9 +374,7 @@ struct Logged {
 
 /// Reads a log with the banks SHA-1, SHA-256, SHA-384 and SHA-512, in this order.
 fn boot_log() -> Option<Vec<Logged>> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let path: PathBuf = workspace.join("../shared/vectors/boot/eventlog.bin");
-    let log = read(&path)?;
+    let log = std::fs::read(needed::vectors("boot/eventlog.bin")?).unwrap();
     let number = |at: usize| u32::from_le_bytes(log[at..at + 4].try_into().unwrap());
     let mut at = 32 + number(28) as usize;
     let mut events = Vec::new();

@@ -8,33 +8,12 @@
     reason = "a panic in a test is a failing test, and test data comes from files"
 )]
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use measurements::event_log::{BankDigests, EventLog};
 use measurements::reference::{AttestationType, ReferenceValues};
 use measurements::{Digests, Sha256Digest};
-
-/// Returns the path of shared test data; `None`, after saying so, if it is not there.
-fn vectors(path: &str) -> Option<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let vectors = workspace.join("../shared/vectors").join(path);
-    if vectors.exists() {
-        return Some(vectors);
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "missing in CI: {}",
-        vectors.display()
-    );
-    // Not `eprintln`, which the test harness swallows when a test passes.
-    let _ = writeln!(
-        std::io::stderr(),
-        "SKIPPED: {} is not there",
-        vectors.display()
-    );
-    None
-}
+use testkit::needed::vectors;
 
 fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()

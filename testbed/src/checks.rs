@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 use testkit::console::Console;
+use testkit::console::phases::Phase;
 
 use crate::session::Session;
 use boot::Boot;
@@ -53,7 +54,12 @@ impl Checks {
 
     /// From now on, shows the end of this session's console after the next failure.
     pub(crate) fn watch(&mut self, session: &Session) {
-        self.console = Some(session.machine.console().clone());
+        self.follow(session.machine.console());
+    }
+
+    /// The same for a machine without a session.
+    pub(crate) fn follow(&mut self, console: &Console) {
+        self.console = Some(console.clone());
     }
 
     /// Records a check. Its time is that since the one before, so the first has the boot's.
@@ -84,6 +90,11 @@ impl Checks {
     pub(crate) fn boot(&mut self, name: &str, session: &Session, certificate: Option<Duration>) {
         self.boots
             .push(Boot::new(name, &session.phases(), certificate));
+    }
+
+    /// The same of a machine without a session.
+    pub(crate) fn boot_of(&mut self, name: &str, phases: &[(Phase, Duration)]) {
+        self.boots.push(Boot::new(name, phases, None));
     }
 
     /// How many checks passed and failed.

@@ -1,16 +1,19 @@
 //! Boots an image on a virtual machine that cannot reach the outside: to use it (`run`), or to
 //! test and attack it (`boot-test`);
-//! or boots other chains of the same kernel, to test predictions of them (`chain-test`).
+//! or boots other chains of the same kernel, to test predictions of them (`chain-test`), or a whole
+//! simulated Azure host around it (`azure-sim`).
 //!
 //! Needs the programs of the locked tools tree. Exit codes: 0 all was well, 1 the image is not
 //! as it should be, 2 it could not be found out.
 //!
 //! I/O: see the subcommands.
 
+mod azure_sim;
 mod boot_test;
 mod chain_test;
 mod checks;
 mod registers;
+mod report;
 mod run;
 mod session;
 mod signals;
@@ -45,6 +48,11 @@ enum Command {
     /// own registers, what it measured of the partition table. With `--run-dir`, logs stay in a
     /// directory for each chain, with the firmware's event log as `eventlog.bin`.
     ChainTest(chain_test::Options),
+    /// Boots an image on a simulated Azure TDX host: vTPM, metadata service, wireserver, data disk
+    ///
+    /// The guest reaches Azure's services and nothing else. Its evidence is made with test keys: who is
+    /// not told to trust them refuses it. With `--run-dir`, logs, roots and the collateral stay there.
+    AzureSim(azure_sim::Options),
 }
 
 /// What all subcommands ask for.
@@ -70,6 +78,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options, signals),
         Command::BootTest(options) => boot_test::run(&options, signals),
         Command::ChainTest(options) => chain_test::run(&options, &signals),
+        Command::AzureSim(options) => azure_sim::run(&options, &signals),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -89,25 +89,7 @@ impl Session {
 
     /// Waits until the image says that it has booted, and fails if a unit has not come up.
     pub(crate) fn wait_until_running(&self, timeout: Duration) -> Result<()> {
-        let console = self.machine.console();
-        let report = console.wait(timeout, |lines| {
-            let state = lines
-                .iter()
-                .rev()
-                .find_map(|line| reported_state(&line.text));
-            state.map(str::to_owned)
-        });
-        let Some(state) = report else {
-            let how = match self.machine.ended() {
-                Some(status) => format!("the machine ended ({status})"),
-                None => format!("not booted within {} s", timeout.as_secs()),
-            };
-            bail!("no boot report: {how}");
-        };
-        let failed = failed_units(&console.lines());
-        ensure!(failed.is_empty(), "failed units: {}", failed.join("; "));
-        ensure!(state == "running", "the system says that it is {state}");
-        Ok(())
+        wait_until_running(&self.machine, timeout)
     }
 
     /// Fetches `/cert`, again and again until it is there, and returns when it was.
@@ -161,4 +143,28 @@ impl Session {
     pub(crate) fn phases(&self) -> Vec<(Phase, Duration)> {
         phases(&self.machine.console().lines())
     }
+}
+
+/// Waits until the image that `machine` boots says that it has booted, and fails if a unit has not
+/// come up.
+pub(crate) fn wait_until_running(machine: &Running, timeout: Duration) -> Result<()> {
+    let console = machine.console();
+    let report = console.wait(timeout, |lines| {
+        let state = lines
+            .iter()
+            .rev()
+            .find_map(|line| reported_state(&line.text));
+        state.map(str::to_owned)
+    });
+    let Some(state) = report else {
+        let how = match machine.ended() {
+            Some(status) => format!("the machine ended ({status})"),
+            None => format!("not booted within {} s", timeout.as_secs()),
+        };
+        bail!("no boot report: {how}");
+    };
+    let failed = failed_units(&console.lines());
+    ensure!(failed.is_empty(), "failed units: {}", failed.join("; "));
+    ensure!(state == "running", "the system says that it is {state}");
+    Ok(())
 }

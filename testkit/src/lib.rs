@@ -10,12 +10,14 @@
 //!
 //! I/O: starts QEMU, swtpm, curl, mtools and the like; writes only below the directories given.
 
+pub mod azure;
 pub mod child;
 pub mod console;
 pub mod fetch;
 pub mod machine;
 pub mod make;
 pub mod memory;
+pub mod needed;
 pub mod ports;
 pub mod qmp;
 pub mod tamper;

@@ -26,7 +26,7 @@ const PCK: &str = "Intel SGX PCK Certificate";
 const PLATFORM_CA: &str = "Intel SGX PCK Platform CA";
 const PROCESSOR_CA: &str = "Intel SGX PCK Processor CA";
 const ROOT_CA: &str = "Intel SGX Root CA";
-const TCB_SIGNER: &str = "Intel SGX TCB Signing";
+pub(super) const TCB_SIGNER: &str = "Intel SGX TCB Signing";
 
 /// `id-at-commonName`, RFC 5280.
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
@@ -114,6 +114,21 @@ pub(crate) fn check_signer(pem: &str) -> Result<(), PlatformKeyError> {
         return Err(other_name(actual, TCB_SIGNER));
     }
     Ok(())
+}
+
+/// The common name of a certificate's owner.
+pub(super) fn subject(der: &[u8]) -> Result<String, PlatformKeyError> {
+    Ok(names(der)?.subject)
+}
+
+impl PckCa {
+    /// Its name in certificates.
+    pub(super) fn common_name(self) -> &'static str {
+        match self {
+            Self::Platform => PLATFORM_CA,
+            Self::Processor => PROCESSOR_CA,
+        }
+    }
 }
 
 /// Common names.

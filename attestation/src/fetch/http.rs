@@ -8,7 +8,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{HOST, HeaderMap};
+use hyper::header::{HOST, HeaderMap, RETRY_AFTER};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -17,11 +17,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// For connecting, asking and reading together.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// For connecting, asking and reading together, if nothing else is said.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// Largest answer; CRLs grow, but have been below a megabyte.
 const MAX_BODY: usize = 4 << 20;
+
+/// Sends requests, each on a connection of its own. Redirections are not followed.
+#[derive(Clone)]
+pub(super) struct Client {
+    tls: Arc<ClientConfig>,
+    /// For connecting, asking and reading together: an answer that trickles in ends there, too.
+    pub(super) limit: Duration,
+}
 
 /// What a service answered.
 pub(super) struct Response {
@@ -56,10 +64,15 @@ pub enum HttpError {
     Status {
         /// What it said.
         actual: StatusCode,
+        /// In how many seconds it wants to be asked again, if it says.
+        retry_after: Option<u64>,
     },
     /// The service is too slow.
-    #[error("no answer within {} s", TIMEOUT.as_secs())]
-    Timeout,
+    #[error("no answer within {limit:?}")]
+    Timeout {
+        /// How long was waited.
+        limit: Duration,
+    },
 }
 
 impl HttpError {
@@ -67,19 +80,36 @@ impl HttpError {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Address { .. } => false,
-            Self::Status { actual } => {
+            // Who is somebody else now will be in a second.
+            Self::Tls(error) => !is_about_certificate(error),
+            Self::Status { actual, .. } => {
                 actual.is_server_error() || *actual == StatusCode::TOO_MANY_REQUESTS
             }
             _ => true,
         }
     }
+
+    /// How long the service wants to be left alone, in seconds, if it says.
+    pub(super) fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
 }
 
-/// Sends a GET request, on a connection of its own.
-pub(super) async fn get(url: &Uri, tls: &Arc<ClientConfig>) -> Result<Response, HttpError> {
-    tokio::time::timeout(TIMEOUT, connect_and_get(url, tls))
-        .await
-        .unwrap_or(Err(HttpError::Timeout))
+impl Client {
+    pub(super) fn new(tls: Arc<ClientConfig>) -> Self {
+        Self { tls, limit: LIMIT }
+    }
+
+    /// Sends a GET request.
+    pub(super) async fn get(&self, url: &Uri) -> Result<Response, HttpError> {
+        let limit = self.limit;
+        tokio::time::timeout(limit, connect_and_get(url, &self.tls))
+            .await
+            .unwrap_or(Err(HttpError::Timeout { limit }))
+    }
 }
 
 async fn connect_and_get(url: &Uri, tls: &Arc<ClientConfig>) -> Result<Response, HttpError> {
@@ -123,8 +153,10 @@ async fn exchange(
         let response = sender.send_request(request).await?;
         let (head, body) = response.into_parts();
         if head.status != StatusCode::OK {
-            let actual = head.status;
-            return Err(HttpError::Status { actual });
+            return Err(HttpError::Status {
+                actual: head.status,
+                retry_after: seconds(&head.headers),
+            });
         }
         let body = Limited::new(body, MAX_BODY).collect().await;
         Ok(Response {
@@ -140,4 +172,14 @@ async fn exchange(
             asking.await
         }
     }
+}
+
+fn is_about_certificate(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+/// RFC 9110, 10.2.3; the form with a date is passed over.
+fn seconds(headers: &HeaderMap) -> Option<u64> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
 }

@@ -3,16 +3,15 @@
 //!
 //! I/O: network.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Uri;
-use rustls::ClientConfig;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::http::{self, HttpError, Response};
-use crate::collateral::{Collateral, CollateralParts, PlatformKey};
+use super::http::{Client, HttpError, Response};
+use super::rollback::Older;
+use crate::collateral::{Collateral, CollateralError, CollateralParts, NotGenuine, PlatformKey};
 
 const INTEL: &str = "https://api.trustedservices.intel.com";
 const INTEL_ROOT_CRL: &str = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der";
@@ -20,6 +19,9 @@ const INTEL_ROOT_CRL: &str = "https://certificates.trustedservices.intel.com/Int
 /// Tries of each request, and how long to wait after the first; then twice as long each time.
 const TRIES: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// Who wants to be left alone for longer is not waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// A service, by its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,40 @@ pub enum PcsError {
         /// What it should have been.
         expected: &'static str,
     },
+    /// The answers are somebody else's, or about another platform.
+    #[error("what the service answers is not genuine")]
+    NotGenuine(#[from] NotGenuine),
+    /// The answers are not valid now.
+    #[error("what the service answers cannot be used")]
+    NotValid(#[from] CollateralError),
+    /// The answers are older than what is known.
+    #[error("what the service answers is older than what is known")]
+    Older(#[from] Older),
+    /// All answers together take too long for somebody who has older ones.
+    #[error("not all answers within {limit:?}")]
+    Slow {
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// There are more platforms than are looked after, and all are being fetched.
+    #[error("collateral of {actual} other platforms is being fetched")]
+    Busy {
+        /// How many.
+        actual: usize,
+    },
+    /// The program ends.
+    #[error("fetching was given up")]
+    GivenUp,
+}
+
+impl PcsError {
+    /// How long the service wants to be left alone, in seconds, if it says.
+    pub(super) fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Http { source, .. } => source.retry_after(),
+            _ => None,
+        }
+    }
 }
 
 /// `{"tcbInfo": …, "signature": …}`; the text of the first is what is signed.
@@ -78,6 +114,14 @@ impl Pcs {
         }
     }
 
+    /// A copy of Intel's own, which has the root's CRL as a file, DER, at an address of its own.
+    pub fn mirror(base: &str, root_crl: &str) -> Self {
+        Self {
+            base: base.trim_end_matches('/').to_owned(),
+            root_crl: Some(root_crl.to_owned()),
+        }
+    }
+
     /// A cache of Intel's, by the part of its address that comes before `/sgx/` and `/tdx/`, such
     /// as `https://pccs.example:8081`.
     pub fn cache(base: &str) -> Self {
@@ -99,11 +143,11 @@ impl Pcs {
     pub(super) async fn fetch(
         &self,
         platform: PlatformKey,
-        tls: &Arc<ClientConfig>,
+        client: &Client,
     ) -> Result<Collateral, PcsError> {
         let Self { base, root_crl } = self;
         let (fmspc, ca) = (platform.fmspc_hex(), platform.ca.name());
-        let get = |url: String| Answer::get(url, tls);
+        let get = |url: String| Answer::get(url, client);
         let tcb_info = get(format!("{base}/tdx/certification/v4/tcb?fmspc={fmspc}")).await?;
         let qe_identity = get(format!("{base}/tdx/certification/v4/qe/identity")).await?;
         let pck_crl = format!("{base}/sgx/certification/v4/pckcrl?ca={ca}&encoding=der");
@@ -138,29 +182,26 @@ struct Answer {
 }
 
 impl Answer {
-    async fn get(url: String, tls: &Arc<ClientConfig>) -> Result<Self, PcsError> {
+    async fn get(url: String, client: &Client) -> Result<Self, PcsError> {
         let Ok(uri) = url.parse::<Uri>() else {
             let expected = "an address such as https://host:port";
             return Err(PcsError::Malformed { url, expected });
         };
         let mut wait = FIRST_WAIT;
-        for _ in 1..TRIES {
-            match http::get(&uri, tls).await {
+        let mut left = TRIES;
+        loop {
+            let source = match client.get(&uri).await {
                 Ok(response) => return Ok(Self { url, response }),
-                Err(source) if !source.is_transient() => {
-                    return Err(PcsError::Http { url, source });
-                }
-                Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::debug!(url, error, "trying again");
-                }
+                Err(source) => source,
+            };
+            left = left.saturating_sub(1);
+            let wanted = Duration::from_secs(source.retry_after().unwrap_or(0));
+            if left == 0 || !source.is_transient() || wanted > LONGEST_WAIT {
+                return Err(PcsError::Http { url, source });
             }
-            tokio::time::sleep(wait).await;
+            trying_again(&url, &source);
+            tokio::time::sleep(wait.max(wanted)).await;
             wait = wait.saturating_mul(2);
-        }
-        match http::get(&uri, tls).await {
-            Ok(response) => Ok(Self { url, response }),
-            Err(source) => Err(PcsError::Http { url, source }),
         }
     }
 
@@ -188,6 +229,11 @@ impl Answer {
             expected,
         }
     }
+}
+
+fn trying_again(url: &str, error: &HttpError) {
+    let error: &dyn std::error::Error = error;
+    tracing::debug!(url, error, "trying again");
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

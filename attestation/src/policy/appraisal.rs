@@ -3,6 +3,7 @@
 //! I/O: none.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use measurements::Sha256Digest;
 use measurements::reference::{ReferenceValues, RegisterValue};
@@ -68,6 +69,33 @@ impl Appraisal {
         let images = self.comparisons.iter();
         images.min_by_key(|image| image.differences().count())
     }
+
+    /// The outcome in one line, with what is wrong.
+    pub fn summary(&self) -> String {
+        let status = self.tcb.report.status;
+        let platform = match self.tcb.is_accepted {
+            true => String::new(),
+            false => {
+                format!("; its platform's TCB status is {status}, which the policy does not accept")
+            }
+        };
+        match (self.matched(), self.nearest()) {
+            (Some(image), _) => format!("the machine runs {image}{platform}"),
+            (None, Some(nearest)) => {
+                let name = &nearest.measurement_id;
+                let differences: Vec<String> =
+                    nearest.differences().map(ToString::to_string).collect();
+                let differences = differences.join(", ");
+                format!(
+                    "the machine runs no accepted image; {name} is nearest: {differences}{platform}"
+                )
+            }
+            (None, None) => {
+                let kind = self.kind;
+                format!("the policy names no image for {kind} machines{platform}")
+            }
+        }
+    }
 }
 
 impl Comparison {
@@ -110,6 +138,19 @@ impl Comparison {
         self.registers
             .iter()
             .filter(|register| !register.is_equal())
+    }
+}
+
+impl fmt::Display for RegisterComparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let expected: Vec<String> = self.expected.iter().map(ToString::to_string).collect();
+        let expected = expected.join(" or ");
+        write!(f, "register {} is ", self.register)?;
+        match self.actual {
+            Some(actual) => write!(f, "{actual}")?,
+            None => f.write_str("absent")?,
+        }
+        write!(f, ", expected {expected}")
     }
 }
 

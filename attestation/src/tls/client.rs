@@ -164,17 +164,21 @@ impl<A: Attester, V: PeerVerifier> Connector<A, V> {
         let nonce = Nonce::from_authorities(&authorities).map_err(ProtocolError::from)?;
         let key = Key::generate().map_err(HandshakeError::settings)?;
         let binding = Binding::atls(&key.spki, nonce.as_bytes());
-        let document = self.document(attester, &binding).await?;
-        Presented::attested(&key, (attester.kind(), &document), now)
+        let (kind, document) = self.document(attester, &binding).await?;
+        Presented::attested(&key, (kind, &document), now)
             .map(Some)
             .map_err(HandshakeError::settings)
     }
 
-    async fn document(&self, attester: &A, binding: &Binding) -> Result<Vec<u8>, HandshakeError> {
+    async fn document(
+        &self,
+        attester: &A,
+        binding: &Binding,
+    ) -> Result<(EvidenceKind, Vec<u8>), HandshakeError> {
         within(Step::Attesting, self.timeouts.attesting, async {
             let evidence = attester.attest(binding).await;
             evidence
-                .map(|evidence| evidence.to_document())
+                .map(|evidence| (attester.shown_as(&evidence), evidence.to_document()))
                 .map_err(|error| HandshakeError::Attester(error.into()))
         })
         .await
@@ -254,8 +258,7 @@ impl<A: Attester, V: PeerVerifier> Connector<A, V> {
             return Ok(None);
         };
         let binding = Binding::ratls(None, exporter).map_err(HandshakeError::settings)?;
-        let document = self.document(attester, &binding).await?;
-        Ok(Some((attester.kind(), document)))
+        self.document(attester, &binding).await.map(Some)
     }
 }
 

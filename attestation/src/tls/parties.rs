@@ -60,10 +60,6 @@ impl Shown<'_> {
 pub enum Nobody {}
 
 impl Attester for Nobody {
-    fn kind(&self) -> EvidenceKind {
-        match *self {}
-    }
-
     fn attest<'a>(&'a self, _: &'a Binding) -> Attesting<'a> {
         match *self {}
     }

@@ -219,10 +219,10 @@ impl<A: Attester, V: PeerVerifier> Acceptor<A, V> {
         let document = within(Step::Attesting, self.timeouts.attesting, async {
             let evidence = attester.attest(binding).await;
             evidence
-                .map(|evidence| evidence.to_document())
+                .map(|evidence| (attester.shown_as(&evidence), evidence.to_document()))
                 .map_err(|error| HandshakeError::Attester(error.into()))
         });
-        Ok(Some((attester.kind(), document.await?)))
+        document.await.map(Some)
     }
 
     /// aTLS, or ordinary TLS with a client that has to attest.

@@ -1,7 +1,11 @@
 //! The AK's certificate: Microsoft's word that the key is in one of its vTPMs.
 //!
-//! It adds to what the TD quote proves and is not always sent; if it is, it must be right. Left
-//! out: revocation. Microsoft's CRLs are about CAs; leaves live for a year or less.
+//! It adds to what the TD quote proves and is not always sent; if it is, it must be right.
+//!
+//! Left out: revocation. Azure's AK certificates name no CRL and no OCSP service (the captured
+//! ones have no such extension), so there is nothing to ask whether one is revoked; they are valid
+//! for a year. Only the intermediate names a CRL, its root's. It is not fetched: the TD quote
+//! alone vouches for the AK, and a CA that was revoked could but add its word to that.
 //!
 //! I/O: none.
 

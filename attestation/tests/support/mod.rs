@@ -9,11 +9,12 @@
 )]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use attestation::evidence::DcapTdx;
 use attestation::{Binding, Collateral, Evidence, EvidenceKind, TrustRoots, Verified, Verifier};
 use attestation::{TcbStatus, VerifyError};
+use testkit::needed::vectors;
 
 /// Evidence with all that its verification takes.
 #[derive(Clone)]
@@ -54,28 +55,13 @@ impl Capture {
     }
 }
 
-/// The vectors' directory; `None` if it is not on this machine, which in CI is a failure.
-pub(crate) fn vectors() -> Option<PathBuf> {
-    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors");
-    if vectors.is_dir() {
-        return Some(vectors);
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "{} is missing",
-        vectors.display()
-    );
-    println!("skipped: {} is missing", vectors.display());
-    None
-}
-
 fn strict() -> Verifier {
     Verifier::new(TrustRoots::pinned())
 }
 
 /// A machine of Azure, quoted without a key and without a session: its input data are zero.
 pub(crate) fn azure() -> Option<Capture> {
-    let vectors = vectors()?.join("azure-tdx");
+    let vectors = vectors("azure-tdx")?;
     let evidence =
         std::fs::read_to_string(vectors.join("azure-tdx-1764662251380464271.yaml")).unwrap();
     let collateral = std::fs::read_to_string(vectors.join("azure-collateral02.yaml")).unwrap();
@@ -100,7 +86,7 @@ pub(crate) fn dcap_outdated() -> Option<Capture> {
 }
 
 fn dcap_capture(name: &str, body: usize, now: u64) -> Option<Capture> {
-    let vectors = vectors()?.join("dcap-tdx");
+    let vectors = vectors("dcap-tdx")?;
     let document = std::fs::read(vectors.join(name)).unwrap();
     let collateral = std::fs::read(vectors.join(format!("{name}_collateral.json"))).unwrap();
     let report_data = document[body + 520..][..64].try_into().unwrap();

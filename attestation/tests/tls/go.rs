@@ -33,7 +33,7 @@ struct Report {
 }
 
 /// Builds the program, once. Without `go` the tests fail.
-fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR"));

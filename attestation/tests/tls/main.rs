@@ -10,6 +10,7 @@
 )]
 
 mod go;
+mod go_azure;
 mod hostile;
 mod http;
 mod load;
@@ -17,5 +18,6 @@ mod modes;
 mod node;
 mod parties;
 mod relay;
+mod relying_party;
 mod resumption;
 mod tampering;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use attestation::attester::{AttestError, Attester, Attesting};
 use attestation::binding::Binding;
-use attestation::evidence::{DcapTdx, Evidence, EvidenceKind};
+use attestation::evidence::{DcapTdx, Evidence};
 use attestation::tls::{BoxError, PeerVerifier, Protocol, Shown};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -71,16 +71,10 @@ impl TestAttester {
 }
 
 impl Attester for TestAttester {
-    fn kind(&self) -> EvidenceKind {
-        EvidenceKind::DcapTdx
-    }
-
     fn attest<'a>(&'a self, binding: &'a Binding) -> Attesting<'a> {
         Box::pin(async move {
-            let kind = self.kind();
             if let Some(reason) = self.fails {
-                let source = reason.into();
-                return Err(AttestError { kind, source });
+                return Err(AttestError::of(reason));
             }
             let (now, most, all) = &*self.load;
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);

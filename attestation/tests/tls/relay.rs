@@ -22,10 +22,6 @@ use crate::parties::{TestAttester, TestVerifier, chain};
 struct Relaying(Arc<Mutex<Option<Evidence>>>);
 
 impl Attester for Relaying {
-    fn kind(&self) -> EvidenceKind {
-        EvidenceKind::DcapTdx
-    }
-
     fn attest<'a>(&'a self, _: &'a Binding) -> Attesting<'a> {
         let shown = self.0.lock().unwrap().clone();
         Box::pin(async move { Ok(shown.unwrap()) })

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use attestation::attester::{Attester, Attesting};
 use attestation::binding::Binding;
-use attestation::evidence::{Evidence, EvidenceKind};
+use attestation::evidence::Evidence;
 use attestation::tls::{Dial, Fault, Nobody, PeerVerifier};
 
 use crate::node::{client, meet, server};
@@ -90,10 +90,6 @@ struct Replaying {
 }
 
 impl Attester for Replaying {
-    fn kind(&self) -> EvidenceKind {
-        self.attester.kind()
-    }
-
     fn attest<'a>(&'a self, binding: &'a Binding) -> Attesting<'a> {
         Box::pin(async move {
             let recorded = self.first.lock().unwrap().clone();

@@ -6,7 +6,7 @@ use std::io::Read;
 use measurements::Image;
 use measurements::image::{FatError, Format, ImageError, VhdError};
 
-use crate::tools::{Folder, are_there};
+use crate::tools::Folder;
 use crate::uki;
 
 /// A partition table, and the FAT file system of its EFI system partition.
@@ -164,7 +164,7 @@ fn found(folder: &Folder, name: &str) -> (Format, Vec<u8>) {
 
 #[test]
 fn uki_is_found_on_disks_of_sfdisk_mkfs_and_mtools() {
-    let (Some(ukis), true) = (uki::all(), are_there(&PROGRAMS)) else {
+    let (Some(ukis), true) = (uki::all(), testkit::needed::programs(&PROGRAMS)) else {
         return;
     };
     let ukis = ukis.all.iter().cycle();
@@ -180,7 +180,7 @@ fn uki_is_found_on_disks_of_sfdisk_mkfs_and_mtools() {
 /// mkfs makes FAT32 with fewer clusters than the specification allows; firmware does not read it.
 #[test]
 fn fat32_with_too_few_clusters_is_refused() {
-    let (Some(ukis), true) = (uki::all(), are_there(&PROGRAMS)) else {
+    let (Some(ukis), true) = (uki::all(), testkit::needed::programs(&PROGRAMS)) else {
         return;
     };
     let folder = Folder::new();
@@ -192,7 +192,7 @@ fn fat32_with_too_few_clusters_is_refused() {
 
 #[test]
 fn uki_is_found_in_vhds_of_qemu() {
-    let (Some(ukis), true) = (uki::all(), are_there(&PROGRAMS)) else {
+    let (Some(ukis), true) = (uki::all(), testkit::needed::programs(&PROGRAMS)) else {
         return;
     };
     let folder = Folder::new();
@@ -225,7 +225,7 @@ fn uki_is_found_in_vhds_of_qemu() {
 #[test]
 fn uki_is_found_on_disks_of_sgdisk() {
     let programs = [&PROGRAMS[..], &["sgdisk"]].concat();
-    let (Some(ukis), true) = (uki::all(), are_there(&programs)) else {
+    let (Some(ukis), true) = (uki::all(), testkit::needed::programs(&programs)) else {
         return;
     };
     let folder = Folder::new();

@@ -7,9 +7,10 @@ use measurements::predict::pcr11;
 use measurements::{Assumptions, Digests, Image, Prediction, predict};
 use object::read::pe::PeFile64;
 use sha2::{Digest, Sha256, Sha384};
+use testkit::needed::programs;
 
 use crate::recipe::Signed;
-use crate::tools::{Folder, are_there};
+use crate::tools::Folder;
 use crate::uki::{self, Built};
 
 const SYSTEMD_MEASURE: &str = "/usr/lib/systemd/systemd-measure";
@@ -90,7 +91,7 @@ fn calculated(sections: &BTreeMap<String, Vec<u8>>) -> Vec<Digests> {
 
 #[test]
 fn pcr_11_is_what_systemd_measure_calculates() {
-    let (Some(ukis), true) = (uki::all(), are_there(&[SYSTEMD_MEASURE])) else {
+    let (Some(ukis), true) = (uki::all(), programs(&[SYSTEMD_MEASURE])) else {
         return;
     };
     for built in &ukis.all {
@@ -156,7 +157,7 @@ fn has_signature_of(pe: &[u8], digest: &[u8; 32]) -> bool {
 
 #[test]
 fn authenticode_digests_are_those_of_pesign_sbsign_and_the_crate() {
-    let (Some(ukis), true) = (uki::all(), are_there(&["pesign", "sbverify"])) else {
+    let (Some(ukis), true) = (uki::all(), programs(&["pesign", "sbverify"])) else {
         return;
     };
     let folder = Folder::new();

@@ -6,26 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Says whether all of these programs are there; if not, says so to people too.
-pub(crate) fn are_there(programs: &[&str]) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_missing = |program: &&&str| {
-        // An absolute path replaces the folder that it is joined to.
-        !std::env::split_paths(&path).any(|folder| folder.join(program).exists())
-    };
-    let missing: Vec<_> = programs.iter().filter(is_missing).collect();
-    if missing.is_empty() {
-        return true;
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "missing in CI: {missing:?}"
-    );
-    // Not `eprintln`, which the test harness swallows when a test passes.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {missing:?} are not there");
-    false
-}
-
 /// A folder of its own for every test.
 #[derive(Debug)]
 pub(crate) struct Folder(PathBuf);

@@ -8,7 +8,7 @@ use object::LittleEndian as LE;
 use object::read::pe::PeFile64;
 
 use crate::recipe::{self, Kernel, Profile, Recipe, Signed};
-use crate::tools::{Folder, are_there};
+use crate::tools::Folder;
 
 const BOOT_FOLDER: &str = "/usr/lib/systemd/boot/efi";
 const UKIFY: &str = "/usr/bin/ukify";
@@ -39,7 +39,7 @@ pub(crate) struct Ukis {
 
 static UKIS: LazyLock<Option<Ukis>> = LazyLock::new(|| {
     let programs = [UKIFY, "openssl", "python3", "sbsign", "sbverify"];
-    are_there(&programs).then(build_all)
+    testkit::needed::programs(&programs).then(build_all)
 });
 
 /// The UKIs of this run; `None`, after saying so, if there is no ukify.

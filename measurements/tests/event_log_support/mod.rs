@@ -8,9 +8,6 @@
     reason = "each test file uses a part; a panic in a test is a failing test"
 )]
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-
 use measurements::Digests;
 use measurements::event_log::{Bank, BankDigests, EventLog, LoggedEvent};
 
@@ -146,22 +143,4 @@ fn loaded_from(nodes: &[u8]) -> Vec<u8> {
     let mut data: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
     data.extend(path);
     data
-}
-
-/// Returns the path of shared test data; `None`, after saying so, if it is not there.
-pub fn vectors(path: &str) -> Option<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let vectors = workspace.join("../shared/vectors").join(path);
-    if vectors.exists() {
-        return Some(vectors);
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "missing in CI: {}",
-        vectors.display()
-    );
-    // Not `eprintln`, which the test harness swallows when a test passes.
-    let text = format!("SKIPPED: {} is not there\n", vectors.display());
-    let _ = std::io::stderr().write_all(text.as_bytes());
-    None
 }

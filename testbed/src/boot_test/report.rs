@@ -2,43 +2,30 @@
 //!
 //! I/O: none.
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 
 use super::context::Context;
 use crate::checks::Checks;
+use crate::report::Header;
 
 /// Everything that was found out.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    image: PathBuf,
-    accelerator: &'static str,
-    memory_mib: u32,
-    cpus: u32,
-    passed: usize,
-    failed: usize,
+    #[serde(flatten)]
+    header: Header,
     scenarios: Vec<Checks>,
 }
 
 impl Report {
     /// Puts the report together.
     pub(super) fn new(context: &Context, scenarios: Vec<Checks>) -> Self {
-        let counts = scenarios.iter().map(Checks::counts);
-        let (passed, failed) = counts.fold((0, 0), |sum, next| (sum.0 + next.0, sum.1 + next.1));
-        Self {
-            image: context.image.clone(),
-            accelerator: context.accelerator.name(),
-            memory_mib: context.memory,
-            cpus: context.cpus,
-            passed,
-            failed,
-            scenarios,
-        }
+        let size = (context.memory, context.cpus);
+        let header = Header::new(&context.image, context.accelerator, size, scenarios.iter());
+        Self { header, scenarios }
     }
 
     /// How many checks passed and failed.
     pub(super) fn counts(&self) -> (usize, usize) {
-        (self.passed, self.failed)
+        self.header.counts()
     }
 }

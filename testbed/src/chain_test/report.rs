@@ -2,7 +2,7 @@
 //!
 //! I/O: writes it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use measurements::image::Loaded;
@@ -12,17 +12,14 @@ use testkit::machine::Accelerator;
 use super::compare::Row;
 use crate::Common;
 use crate::checks::Checks;
+use crate::report::Header;
 
 /// Everything that was found out.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// Whose kernel was booted.
-    image: PathBuf,
-    accelerator: &'static str,
-    memory_mib: u32,
-    cpus: u32,
-    passed: usize,
-    failed: usize,
+    /// The image is the one whose kernel was booted.
+    #[serde(flatten)]
+    header: Header,
     chains: Vec<Outcome>,
 }
 
@@ -68,22 +65,15 @@ impl Outcome {
 impl Report {
     /// Puts the report together.
     pub(super) fn new(common: &Common, accelerator: Accelerator, chains: Vec<Outcome>) -> Self {
-        let counts = chains.iter().map(|chain| chain.checks.counts());
-        let (passed, failed) = counts.fold((0, 0), |sum, next| (sum.0 + next.0, sum.1 + next.1));
-        Self {
-            image: common.image.clone(),
-            accelerator: accelerator.name(),
-            memory_mib: common.memory,
-            cpus: common.cpus,
-            passed,
-            failed,
-            chains,
-        }
+        let size = (common.memory, common.cpus);
+        let checks = chains.iter().map(|chain| &chain.checks);
+        let header = Header::new(&common.image, accelerator, size, checks);
+        Self { header, chains }
     }
 
     /// How many checks passed and failed.
     pub(super) fn counts(&self) -> (usize, usize) {
-        (self.passed, self.failed)
+        self.header.counts()
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<()> {

@@ -4,12 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Device, FIRMWARE, Machine};
+use super::{ClosedNetwork, Device, FIRMWARE, Identity, Machine};
 
 /// The sockets through which the machine is looked at.
 #[derive(Clone, Debug)]
 pub struct Sockets {
-    /// The TPM's control channel; it must be listening.
+    /// The TPM's control channel; it must be listening if the machine has one.
     pub tpm: PathBuf,
     /// The machine protocol; QEMU listens.
     pub qmp: PathBuf,
@@ -57,21 +57,77 @@ impl Arguments {
         let variables = format!("if=pflash,unit=1,format=raw,file={variables}");
         self.add("-drive", variables);
         self.add("-device", "virtio-rng-pci");
+        if let Some(identity) = &machine.identity {
+            self.identity(identity);
+        }
+        if machine.has_tpm {
+            self.tpm(sockets);
+        }
+    }
+
+    fn tpm(&mut self, sockets: &Sockets) {
         let tpm = value(&sockets.tpm);
         self.add("-chardev", format!("socket,id=tpm,path={tpm}"));
         self.add("-tpmdev", "emulator,id=tpm0,chardev=tpm");
         self.add("-device", "tpm-crb,tpmdev=tpm0");
     }
 
+    fn identity(&mut self, identity: &Identity) {
+        let [manufacturer, product, version, asset_tag, uuid] = [
+            &identity.manufacturer,
+            &identity.product,
+            &identity.version,
+            &identity.asset_tag,
+            &identity.uuid,
+        ]
+        .map(|text| escape(text));
+        for table in [
+            format!("type=0,vendor={manufacturer},version={version},uefi=on"),
+            format!(
+                "type=1,manufacturer={manufacturer},product={product},version={version},\
+                 uuid={uuid},family={product}"
+            ),
+            format!("type=2,manufacturer={manufacturer},product={product},version={version}"),
+            format!("type=3,manufacturer={manufacturer},version={version},asset={asset_tag}"),
+        ] {
+            self.add("-smbios", table);
+        }
+    }
+
     fn network(&mut self, machine: &Machine) {
         let mut network = "user,id=n0,restrict=on".to_owned();
+        if let Some(closed) = &machine.network {
+            network.push_str(&inside(closed));
+        }
         for forward in &machine.forwards {
             let (host, guest) = (forward.host, forward.guest);
             network.push_str(&format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"));
         }
         self.add("-netdev", network);
+        let of_guest = match &machine.network {
+            Some(closed) => self.wire(closed),
+            None => "n0",
+        };
         // No option ROM: the firmware must not look for something to boot on the network.
-        self.add("-device", "virtio-net-pci,netdev=n0,romfile=");
+        let card = format!("virtio-net-pci,netdev={of_guest},romfile=");
+        self.add("-device", card);
+    }
+
+    /// A wire between the guest and QEMU's user network; returns the guest's end.
+    fn wire(&mut self, closed: &ClosedNetwork) -> &'static str {
+        let ends = [
+            ("guest", &closed.guest_end),
+            ("network", &closed.network_end),
+        ];
+        for (name, path) in ends {
+            let path = value(path);
+            let end = format!("stream,id={name},server=off,addr.type=unix,addr.path={path}");
+            self.add("-netdev", end);
+        }
+        // QEMU joins two networks by a hub only.
+        self.add("-netdev", "hubport,id=port0,hubid=0,netdev=n0");
+        self.add("-netdev", "hubport,id=port1,hubid=0,netdev=network");
+        "guest"
     }
 
     fn storage(&mut self, machine: &Machine) {
@@ -119,6 +175,29 @@ impl Arguments {
                 );
                 self.add("-device", disk);
             }
+            Device::ScsiController(name) => {
+                self.add("-device", format!("virtio-scsi-pci,id={}", escape(name)));
+            }
+            Device::Nvme {
+                image,
+                namespace,
+                is_read_only,
+            } => {
+                let read_only = if *is_read_only { "on" } else { "off" };
+                let drive = format!(
+                    "if=none,id=disk{number},format=raw,readonly={read_only},file={}",
+                    value(image)
+                );
+                self.add("-drive", drive);
+                self.add(
+                    "-device",
+                    format!("nvme,id=nvme{number},serial=nvme{number}"),
+                );
+                let namespace = format!(
+                    "nvme-ns,id=namespace{number},drive=disk{number},bus=nvme{number},nsid={namespace}"
+                );
+                self.add("-device", namespace);
+            }
             Device::VirtioConsole(socket) => {
                 self.socket(number, socket);
                 self.add("-device", format!("virtio-serial-pci,id=serial{number}"));
@@ -150,6 +229,21 @@ impl Arguments {
     }
 }
 
+/// The options of QEMU's user network for a closed one.
+fn inside(closed: &ClosedNetwork) -> String {
+    let (network, prefix) = closed.network;
+    let mut options = format!(
+        ",net={network}/{prefix},host={},dns={},dhcpstart={}",
+        closed.gateway, closed.resolver, closed.guest
+    );
+    for reachable in &closed.reachable {
+        let (ip, port) = (reachable.address.ip(), reachable.address.port());
+        let command = escape(&reachable.command);
+        options.push_str(&format!(",guestfwd=tcp:{ip}:{port}-cmd:{command}"));
+    }
+    options
+}
+
 /// A path as the value of a QEMU option.
 fn value(path: &Path) -> String {
     escape(&path.to_string_lossy())
@@ -163,7 +257,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{DirectKernel, Forward};
+    use crate::machine::{DirectKernel, Forward, Reachable};
 
     fn sockets() -> Sockets {
         Sockets {
@@ -202,6 +296,51 @@ mod tests {
     }
 
     #[test]
+    fn closed_network_stays_closed_and_has_a_wire_to_the_guest() {
+        let mut machine = machine("/i/node.vhd");
+        machine.network = Some(ClosedNetwork {
+            network: ([168, 0, 0, 0].into(), 7),
+            gateway: [168, 0, 0, 2].into(),
+            resolver: [168, 0, 0, 3].into(),
+            guest: [168, 0, 0, 15].into(),
+            reachable: vec![Reachable {
+                address: "168.63.129.16:80".parse().unwrap(),
+                command: "bash '/a,b/relay' 8080".to_owned(),
+            }],
+            guest_end: "/run/t/guest".into(),
+            network_end: "/run/t/network".into(),
+        });
+        let line = command_line(&machine);
+        assert!(line.contains("-netdev user,id=n0,restrict=on,net=168.0.0.0/7,host=168.0.0.2,"));
+        assert!(line.contains(",dns=168.0.0.3,dhcpstart=168.0.0.15,guestfwd="));
+        assert!(line.contains(",guestfwd=tcp:168.63.129.16:80-cmd:bash '/a,,b/relay' 8080 "));
+        assert!(line.contains("virtio-net-pci,netdev=guest,"));
+    }
+
+    #[test]
+    fn machine_without_tpm_has_none() {
+        let mut machine = machine("/i/node.vhd");
+        assert!(command_line(&machine).contains("tpm-crb"));
+        machine.has_tpm = false;
+        assert!(!command_line(&machine).contains("tpm"));
+    }
+
+    #[test]
+    fn identity_is_in_the_tables() {
+        let mut machine = machine("/i/node.vhd");
+        assert!(!command_line(&machine).contains("-smbios"));
+        machine.identity = Some(Identity {
+            manufacturer: "A, Inc.".to_owned(),
+            product: "P".to_owned(),
+            version: "V".to_owned(),
+            asset_tag: "77".to_owned(),
+            uuid: "d270e56b-f668-4990-a5bc-9b624576841d".to_owned(),
+        });
+        let line = command_line(&machine);
+        assert!(line.contains("-smbios type=3,manufacturer=A,, Inc.,version=V,asset=77"));
+    }
+
+    #[test]
     fn commas_are_doubled() {
         let mut machine = machine("/i/a,b.raw");
         machine.smbios_strings = vec!["io.systemd.credential:a=b,c".to_owned()];
@@ -234,11 +373,19 @@ mod tests {
             Device::VirtioConsole("/hvc".into()),
             Device::VirtioPort("org.x".to_owned(), "/port".into()),
             Device::Serial("/tty".into()),
+            Device::ScsiController("data".to_owned()),
+            Device::Nvme {
+                image: "/n.raw".into(),
+                namespace: 12,
+                is_read_only: true,
+            },
         ];
         let line = command_line(&machine);
         assert!(line.contains("scsi-hd,drive=disk0,bus=scsi.0,scsi-id=1"));
         assert!(line.contains("virtconsole,bus=serial1.0,chardev=char1"));
         assert!(line.contains("virtserialport,bus=serial2.0,chardev=char2,name=org.x"));
         assert!(line.contains("-serial chardev:char3"));
+        assert!(line.contains("virtio-scsi-pci,id=data"));
+        assert!(line.contains("nvme-ns,id=namespace5,drive=disk5,bus=nvme5,nsid=12"));
     }
 }

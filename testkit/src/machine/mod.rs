@@ -2,7 +2,7 @@
 //!
 //! The machine is a q35 with OVMF and a TPM, and a network that cannot leave it: QEMU's user
 //! network with `restrict=on` drops everything that the guest sends except answers to connections
-//! that come from 127.0.0.1.
+//! that come from 127.0.0.1, and what a [`ClosedNetwork`] has an answer for.
 //!
 //! I/O: starts QEMU; the guest's disks are never written to (`snapshot=on`).
 
@@ -10,11 +10,12 @@ mod accelerator;
 mod arguments;
 mod running;
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 pub use accelerator::Accelerator;
 pub use arguments::Sockets;
-pub use running::{MachineError, POWER_BUTTON_GRACE, Running};
+pub use running::{MachineError, Monitor, POWER_BUTTON_GRACE, Running};
 
 /// Where Debian's `ovmf` has the firmware without Secure Boot.
 pub const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
@@ -36,6 +37,12 @@ pub struct Machine {
     pub accelerator: Accelerator,
     /// TCP ports that are reachable from 127.0.0.1 from the start.
     pub forwards: Vec<Forward>,
+    /// What the guest reaches; nothing if there is none.
+    pub network: Option<ClosedNetwork>,
+    /// What the machine says that it is, instead of QEMU's own words.
+    pub identity: Option<Identity>,
+    /// Whether there is a TPM for the guest.
+    pub has_tpm: bool,
     /// Strings in the SMBIOS table of type 11, which systemd and its stub read.
     pub smbios_strings: Vec<String>,
     /// Items of QEMU's firmware configuration device: name and value.
@@ -57,11 +64,67 @@ pub struct Forward {
     pub host: u16,
 }
 
+/// A network whose addresses lead to programs on the host, and nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedNetwork {
+    /// The guest's network and the length of its prefix.
+    pub network: (Ipv4Addr, u8),
+    /// QEMU's own address in it, which is the guest's gateway.
+    pub gateway: Ipv4Addr,
+    /// The resolver's address in it.
+    pub resolver: Ipv4Addr,
+    /// The guest's address.
+    pub guest: Ipv4Addr,
+    /// What is reachable.
+    pub reachable: Vec<Reachable>,
+    /// The Unix socket, already listening, of a wire between the guest and QEMU's user network: the
+    /// guest's end.
+    pub guest_end: PathBuf,
+    /// The other end.
+    pub network_end: PathBuf,
+}
+
+/// An address inside of a guest's network that somebody answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reachable {
+    /// As the guest sees it.
+    pub address: SocketAddrV4,
+    /// QEMU starts this command for each connection, with the connection as its standard input and
+    /// output. It is taken apart as a shell would, and no shell is started.
+    pub command: String,
+}
+
+/// What a machine says that it is (SMBIOS tables of types 0 to 3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Of system, board, chassis and firmware.
+    pub manufacturer: String,
+    /// The system's product name.
+    pub product: String,
+    /// The firmware's version, and so the system's.
+    pub version: String,
+    /// The chassis' asset tag.
+    pub asset_tag: String,
+    /// The system's UUID.
+    pub uuid: String,
+}
+
 /// A device that a host can plug in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Device {
     /// A disk with this raw image, written to.
     Disk(PathBuf),
+    /// A SCSI controller of this name without disks, to plug them in later.
+    ScsiController(String),
+    /// An NVMe controller with this raw image as its only namespace.
+    Nvme {
+        /// The image.
+        image: PathBuf,
+        /// The namespace's number.
+        namespace: u32,
+        /// Whether the guest cannot write to it.
+        is_read_only: bool,
+    },
     /// A virtio console (hvc0), as a listening Unix socket.
     VirtioConsole(PathBuf),
     /// A virtio serial port of this name, as a listening Unix socket.
@@ -91,6 +154,9 @@ impl Machine {
             cpus: 2,
             accelerator: Accelerator::Emulation,
             forwards: Vec::new(),
+            network: None,
+            identity: None,
+            has_tpm: true,
             smbios_strings: Vec::new(),
             fw_cfg: Vec::new(),
             devices: Vec::new(),

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -58,15 +58,35 @@ pub enum MachineError {
 #[derive(Debug)]
 pub struct Running {
     qemu: Mutex<Child>,
-    qmp: Mutex<Qmp>,
+    monitor: Monitor,
     console: Console,
     started: Instant,
     directory: PathBuf,
     memory: u32,
 }
 
+/// Executes QMP commands on a running machine; clones do it on the same.
+#[derive(Clone, Debug)]
+pub struct Monitor(Arc<Mutex<Qmp>>);
+
+impl Monitor {
+    /// Executes a QMP command.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Qmp`] if QEMU refuses or has gone.
+    pub fn execute(&self, command: &str, arguments: Value) -> Result<Value, MachineError> {
+        Ok(self.lock().execute(command, arguments)?)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Qmp> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Machine {
-    /// Starts the machine with `tpm`; sockets and logs go to `directory`, which must exist.
+    /// Starts the machine with `tpm`, unless it is to have none; sockets and logs go to `directory`,
+    /// which must exist.
     ///
     /// # Errors
     ///
@@ -98,7 +118,7 @@ impl Machine {
         let qmp = connect(&sockets.qmp, &mut qemu, directory)?;
         Ok(Running {
             qemu: Mutex::new(qemu),
-            qmp: Mutex::new(qmp),
+            monitor: Monitor(Arc::new(Mutex::new(qmp))),
             console,
             started,
             directory: directory.to_owned(),
@@ -183,7 +203,17 @@ impl Running {
     ///
     /// [`MachineError::Qmp`] if QEMU refuses or has gone.
     pub fn execute(&self, command: &str, arguments: Value) -> Result<Value, MachineError> {
-        Ok(self.qmp().execute(command, arguments)?)
+        self.monitor.execute(command, arguments)
+    }
+
+    /// What executes QMP commands in other threads.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
+    }
+
+    /// QEMU's process id.
+    pub fn process(&self) -> u32 {
+        self.qemu().id()
     }
 
     /// The exit status, if the machine has ended.
@@ -236,7 +266,7 @@ impl Running {
     }
 
     fn qmp(&self) -> std::sync::MutexGuard<'_, Qmp> {
-        self.qmp.lock().unwrap_or_else(PoisonError::into_inner)
+        self.monitor.lock()
     }
 
     fn qemu(&self) -> std::sync::MutexGuard<'_, Child> {

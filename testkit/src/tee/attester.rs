@@ -58,16 +58,7 @@ impl TeeAttester {
 }
 
 impl Attester for TeeAttester {
-    fn kind(&self) -> EvidenceKind {
-        self.kind
-    }
-
     fn attest<'a>(&'a self, binding: &'a Binding) -> Attesting<'a> {
-        Box::pin(async move {
-            self.evidence(binding).map_err(|source| AttestError {
-                kind: self.kind,
-                source: Box::new(source),
-            })
-        })
+        Box::pin(async move { self.evidence(binding).map_err(AttestError::of) })
     }
 }

@@ -174,6 +174,27 @@ impl Client {
         Ok(public)
     }
 
+    /// Removes the key at [`AK_HANDLE`], if there is one; [`create_ak`](Self::create_ak) makes the
+    /// same again in the same TPM.
+    ///
+    /// # Errors
+    ///
+    /// [`TpmError`] if the TPM refuses.
+    pub fn forget_ak(&self) -> Result<(), TpmError> {
+        let forgotten = self.send(
+            &Command::new(Code::EvictControl)
+                .handle(OWNER)
+                .handle(AK_HANDLE)
+                .authorized()
+                .u32(AK_HANDLE),
+        );
+        match forgotten {
+            // `TPM_RC_HANDLE` for the second handle: there was none.
+            Ok(_) | Err(TpmError::Refused { code: 0x28b, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Quotes `registers` of the SHA-256 bank with the key at [`AK_HANDLE`] over `nonce`.
     ///
     /// # Errors

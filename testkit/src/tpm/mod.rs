@@ -10,6 +10,7 @@ pub mod client;
 pub mod control;
 pub mod extends;
 pub mod proxy;
+mod watch;
 pub mod wire;
 
 use std::fs;
@@ -22,6 +23,7 @@ pub use client::{Bank, Client, Pcrs};
 use crate::child::{Child, ToolError, dependent};
 use control::Channel;
 use extends::Extends;
+use watch::Watchers;
 
 /// How long swtpm may take until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -69,6 +71,7 @@ pub struct Tpm {
     channel: Arc<Channel>,
     socket: PathBuf,
     extends: Extends,
+    watchers: Watchers,
     // Last field: dropped after the shutdown command has been sent.
     swtpm: Child,
 }
@@ -100,12 +103,18 @@ impl Tpm {
             .stderr(log);
         let swtpm = Child::spawn(&mut command)?;
         let channel = Arc::new(Channel::connect(&control, START_TIMEOUT)?);
-        let extends = Extends::default();
-        proxy::listen(&socket, Arc::clone(&channel), extends.clone())?;
+        let (extends, watchers) = (Extends::default(), Watchers::default());
+        let machines = proxy::Machines {
+            channel: Arc::clone(&channel),
+            extends: extends.clone(),
+            watchers: watchers.clone(),
+        };
+        proxy::listen(&socket, machines)?;
         Ok(Self {
             channel,
             socket,
             extends,
+            watchers,
             swtpm,
         })
     }
@@ -130,6 +139,12 @@ impl Tpm {
     /// What machines have extended into the registers since they were switched on.
     pub fn extends(&self) -> &Extends {
         &self.extends
+    }
+
+    /// Has `watcher` called with each command of a machine that the TPM has obeyed, before the
+    /// machine sees the answer.
+    pub fn watch(&self, watcher: impl Fn(&[u8]) + Send + Sync + 'static) {
+        self.watchers.add(watcher);
     }
 
     /// A client whose commands are serialised with the guest's.

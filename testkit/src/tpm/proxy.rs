@@ -22,71 +22,80 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use super::control::read_tpm_message;
 use super::control::{CMD_INIT, CMD_SET_DATAFD, CMD_SHUTDOWN, Channel, MAX_MESSAGE, SUCCESS};
 use super::extends::{Extend, Extends};
+use super::watch::Watchers;
 use super::wire::Fields;
 
-/// Listens on `path` for machines, one after another, until the process ends. What they extend is
-/// added to `extends`.
+/// What machines talk to, and who learns of it.
+#[derive(Clone, Debug)]
+pub struct Machines {
+    pub(super) channel: Arc<Channel>,
+    /// What they extend is added to this.
+    pub(super) extends: Extends,
+    pub(super) watchers: Watchers,
+}
+
+/// Listens on `path` for machines, one after another, until the process ends.
 ///
 /// # Errors
 ///
 /// An I/O error if the socket cannot be made.
-pub fn listen(path: &Path, channel: Arc<Channel>, extends: Extends) -> io::Result<()> {
+pub fn listen(path: &Path, machines: Machines) -> io::Result<()> {
     if path.exists() {
         fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
     thread::spawn(move || {
         for machine in listener.incoming().map_while(Result::ok) {
-            let (channel, extends) = (Arc::clone(&channel), extends.clone());
+            let machines = machines.clone();
             // An error on either side means that the machine or swtpm has gone.
-            thread::spawn(move || relay_control(machine, &channel, &extends));
+            thread::spawn(move || machines.relay_control(machine));
         }
     });
     Ok(())
 }
 
-/// Serves one machine's control connection to its end.
-fn relay_control(
-    mut machine: UnixStream,
-    channel: &Arc<Channel>,
-    extends: &Extends,
-) -> io::Result<()> {
-    loop {
-        let (message, descriptor) = receive(&machine)?;
-        let code = match message.first_chunk() {
-            Some(code) => u32::from_be_bytes(*code),
-            None => return Ok(()),
-        };
-        let answer = match (code, descriptor) {
-            (CMD_SET_DATAFD, Some(descriptor)) => {
-                let data = UnixStream::from(descriptor);
-                let (channel, extends) = (Arc::clone(channel), extends.clone());
-                thread::spawn(move || relay_data(data, &channel, &extends));
-                SUCCESS.to_vec()
-            }
-            (CMD_SHUTDOWN, _) => SUCCESS.to_vec(),
-            _ => {
-                if code == CMD_INIT {
-                    extends.clear();
+impl Machines {
+    /// Serves one machine's control connection to its end.
+    fn relay_control(&self, mut machine: UnixStream) -> io::Result<()> {
+        loop {
+            let (message, descriptor) = receive(&machine)?;
+            let code = match message.first_chunk() {
+                Some(code) => u32::from_be_bytes(*code),
+                None => return Ok(()),
+            };
+            let answer = match (code, descriptor) {
+                (CMD_SET_DATAFD, Some(descriptor)) => {
+                    let data = UnixStream::from(descriptor);
+                    let machines = self.clone();
+                    thread::spawn(move || machines.relay_data(data));
+                    SUCCESS.to_vec()
                 }
-                channel.control(&message)?
-            }
-        };
-        machine.write_all(&answer)?;
-    }
-}
-
-/// Passes the guest's TPM commands on, each as a whole.
-fn relay_data(mut machine: UnixStream, channel: &Channel, extends: &Extends) -> io::Result<()> {
-    loop {
-        let command = read_tpm_message(&mut machine)?;
-        let response = channel.transact(&command)?;
-        let is_obeyed = Fields::of_response(0, &response).is_ok();
-        // What cannot be read is not written down, and missed when the list is replayed.
-        if let (Ok(Some(extend)), true) = (Extend::parse(&command), is_obeyed) {
-            extends.push(extend);
+                (CMD_SHUTDOWN, _) => SUCCESS.to_vec(),
+                _ => {
+                    if code == CMD_INIT {
+                        self.extends.clear();
+                    }
+                    self.channel.control(&message)?
+                }
+            };
+            machine.write_all(&answer)?;
         }
-        machine.write_all(&response)?;
+    }
+
+    /// Passes the guest's TPM commands on, each as a whole.
+    fn relay_data(&self, mut machine: UnixStream) -> io::Result<()> {
+        loop {
+            let command = read_tpm_message(&mut machine)?;
+            let response = self.channel.transact(&command)?;
+            if Fields::of_response(0, &response).is_ok() {
+                // What cannot be read is not written down, and missed when the list is replayed.
+                if let Ok(Some(extend)) = Extend::parse(&command) {
+                    self.extends.push(extend);
+                }
+                self.watchers.tell(&command);
+            }
+            machine.write_all(&response)?;
+        }
     }
 }
 

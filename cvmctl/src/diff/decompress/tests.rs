@@ -9,31 +9,9 @@ use std::process::{Command, Stdio};
 use measurements::Sha256Digest;
 use measurements::initrd_files::{Compression, Entry, Listing, list};
 use tempfile::TempDir;
+use testkit::needed::programs;
 
 use super::*;
-
-/// Says whether the tools are there; in CI they must be.
-fn are_there(tools: &[&str]) -> bool {
-    let is_there = |tool: &&str| {
-        let version = Command::new(tool)
-            .arg("--version")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        version.is_ok()
-    };
-    let missing: Vec<_> = tools.iter().filter(|tool| !is_there(tool)).collect();
-    if missing.is_empty() {
-        return true;
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "missing in CI: {missing:?}"
-    );
-    // Not `eprintln`, which the test harness swallows when a test passes.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {missing:?} are not there");
-    false
-}
 
 /// Runs a tool in a directory and returns what it printed.
 fn run(directory: &Path, command: &[&str], input: &[u8]) -> Vec<u8> {
@@ -123,7 +101,7 @@ fn assert_is(entry: &Entry, file: &Path) {
 
 #[test]
 fn cpio_unpacks_what_is_listed() {
-    if !are_there(&["cpio"]) {
+    if !programs(&["cpio"]) {
         return;
     }
     let (tree, paths) = tree();
@@ -165,7 +143,7 @@ fn cpio_unpacks_what_is_listed() {
 
 #[test]
 fn verbose_listing_of_cpio_says_the_same() {
-    if !are_there(&["cpio"]) {
+    if !programs(&["cpio"]) {
         return;
     }
     let (tree, paths) = tree();
@@ -209,7 +187,7 @@ fn verbose_listing_of_cpio_says_the_same() {
 
 #[test]
 fn compressed_archives_are_listed_like_plain_ones() {
-    if !are_there(&["cpio", "zstd", "gzip", "xz"]) {
+    if !programs(&["cpio", "zstd", "gzip", "xz"]) {
         return;
     }
     let (tree, paths) = tree();
@@ -256,7 +234,7 @@ fn compressed_archives_are_listed_like_plain_ones() {
 
 #[test]
 fn early_microcode_and_archives_of_the_stub_are_listed_with_the_initrd() {
-    if !are_there(&["cpio", "zstd"]) {
+    if !programs(&["cpio", "zstd"]) {
         return;
     }
     let early = TempDir::new().unwrap();
@@ -288,7 +266,7 @@ fn early_microcode_and_archives_of_the_stub_are_listed_with_the_initrd() {
 
 #[test]
 fn damage_is_found_by_the_decoders() {
-    if !are_there(&["cpio", "zstd", "gzip", "xz"]) {
+    if !programs(&["cpio", "zstd", "gzip", "xz"]) {
         return;
     }
     let (tree, paths) = tree();
@@ -339,7 +317,7 @@ fn no_stream_makes_a_decoder_panic_or_go_on_for_ever() {
 
 #[test]
 fn filters_and_dictionaries_that_are_not_taken_are_said() {
-    if !are_there(&["xz"]) {
+    if !programs(&["xz"]) {
         return;
     }
     let here = TempDir::new().unwrap();
