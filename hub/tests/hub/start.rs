@@ -1,0 +1,113 @@
+//! What the program refuses to start with, and signals.
+
+use crate::support::{Hub, Kind, LAX, Place, base, fails, on_both};
+
+on_both!(it_starts_again_with_what_it_had);
+
+fn it_starts_again_with_what_it_had(kind: Kind) {
+    let place = Place::new(kind);
+    let hub = Hub::lax(&place);
+    hub.whitelist("m1");
+    hub.builder("b1", "1.2.3.4", "production");
+    assert!(hub.stop());
+    let hub = Hub::lax(&place);
+    hub.node("1.2.3.4", "GET", "configuration", "").ok();
+}
+
+fn refused(place: &Place, options: &[&str]) -> String {
+    let base = base(place);
+    let base = base.iter().map(String::as_str);
+    let arguments: Vec<&str> = ["serve"]
+        .into_iter()
+        .chain(base)
+        .chain(options.iter().copied())
+        .collect();
+    fails(&arguments)
+}
+
+#[test]
+fn dangerous_combinations_are_refused() {
+    let place = Place::new(Kind::Sqlite);
+    let anywhere = ["--trust-proxy-headers", "--listen-addr=0.0.0.0:0"];
+    let base = |arguments: &[&str]| {
+        let mut all = vec!["serve", "--database"];
+        all.push(&place.location);
+        all.extend(arguments);
+        fails(&all)
+    };
+    assert!(base(&anywhere).contains("could be any node"));
+    let open = ["--disable-admin-auth", "--admin-addr=0.0.0.0:0"];
+    assert!(base(&open).contains("needs a loopback --admin-addr"));
+    assert!(base(&[]).contains("the admin API needs a password"));
+    assert!(refused(&place, &["--required-keys=/nonexistent"]).contains("/nonexistent"));
+    let weak = place.path("key");
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&weak, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(refused(&place, &[]).contains("can be read by others"));
+}
+
+#[test]
+fn a_later_programs_database_is_refused() {
+    let place = Place::new(Kind::Sqlite);
+    assert!(Hub::lax(&place).stop());
+    let database = rusqlite::Connection::open(&place.location).unwrap();
+    database
+        .execute("INSERT INTO hub_migrations (version) VALUES (999)", [])
+        .unwrap();
+    assert!(refused(&place, LAX).contains("the database has version 999"));
+}
+
+#[test]
+fn the_database_can_only_be_read_by_its_owner() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new(Kind::Sqlite);
+    let hub = Hub::lax(&place);
+    hub.whitelist("m1");
+    for entry in std::fs::read_dir(place.directory.path()).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if name.starts_with("hub.sqlite") {
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_password_is_hashed_as_the_hub_wants_it() {
+    use std::io::Write;
+    let mut command = std::process::Command::new(crate::support::PROGRAM);
+    command
+        .arg("hash-password")
+        .stdin(std::process::Stdio::piped());
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"pass word\n")
+        .unwrap();
+    let hash = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert!(bcrypt::verify("pass word", hash.trim()).unwrap());
+}
+
+/// Unlike libpq's `require`, which trusts anybody.
+#[test]
+fn postgresql_over_tls_is_verified() {
+    let mut place = Place::new(Kind::Postgres);
+    let (url, ca) = crate::support::postgres::fresh_database_over_tls();
+    place.location = url;
+    let ca = format!("--postgres-ca={}", ca.display());
+    let hub = Hub::start(&place, &[LAX, &[&ca]].concat());
+    hub.whitelist("m1");
+    drop(hub);
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let other = place.path("other");
+    std::fs::write(&other, params.self_signed(&pair).unwrap().pem()).unwrap();
+    let other = format!("--postgres-ca={}", other.display());
+    let said = refused(&place, &[&other]);
+    assert!(said.contains("invalid peer certificate"), "{said}");
+}

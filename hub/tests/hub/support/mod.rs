@@ -1,0 +1,282 @@
+//! Starts hubs and asks them.
+
+pub(crate) mod http;
+pub(crate) mod postgres;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use http::Answer;
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_builderhub");
+pub(crate) const PASSWORD: &str = "correct horse";
+/// bcrypt of the above, cost 4.
+const HASH_COST: u32 = 4;
+
+/// Runs each test on both databases.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[test] fn $name() { super::$name($crate::support::Kind::Sqlite); })*
+        }
+        mod on_postgres {
+            $(#[test] fn $name() { super::$name($crate::support::Kind::Postgres); })*
+        }
+    };
+}
+pub(crate) use on_both;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+/// Where a test's data are; outlives the hubs that use them.
+pub(crate) struct Place {
+    pub(crate) directory: TempDir,
+    pub(crate) location: String,
+}
+
+impl Place {
+    pub(crate) fn new(kind: Kind) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let location = match kind {
+            Kind::Sqlite => directory.path().join("hub.sqlite").display().to_string(),
+            Kind::Postgres => postgres::fresh_database(),
+        };
+        std::fs::write(
+            directory.path().join("hash"),
+            bcrypt::hash(PASSWORD, HASH_COST).unwrap(),
+        )
+        .unwrap();
+        let key = directory.path().join("key");
+        run(&["key", "new", key.to_str().unwrap()]);
+        Self {
+            directory,
+            location,
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+/// Runs the program to its end, which has to be a good one.
+pub(crate) fn run(arguments: &[&str]) -> String {
+    let output = Command::new(PROGRAM).args(arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs the program to its end, which has to be a bad one, and returns what it says.
+pub(crate) fn fails(arguments: &[&str]) -> String {
+    let output = Command::new(PROGRAM).args(arguments).output().unwrap();
+    assert!(!output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// A hub that runs until it is dropped.
+pub(crate) struct Hub {
+    child: Child,
+    listeners: BTreeMap<String, SocketAddr>,
+}
+
+/// The options of most tests: small configurations, all measurements, headers.
+pub(crate) const LAX: &[&str] = &[
+    "--trust-proxy-headers",
+    "--required-keys=none",
+    "--danger-accept-any-measurement",
+    "--node-requests-per-minute=100000",
+];
+
+impl Hub {
+    pub(crate) fn start(place: &Place, options: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command
+            .env_clear()
+            .arg("serve")
+            .args(base(place))
+            .args(options);
+        command.stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut listeners = BTreeMap::new();
+        let wanted = 4 + usize::from(options.iter().any(|o| o.starts_with("--atls-listen")));
+        while listeners.len() < wanted {
+            let Some(line) = lines.next() else {
+                panic!("the hub ended: {:?}", child.wait());
+            };
+            let line = line.unwrap();
+            let mut words = line.split(' ').skip(1);
+            let name = words.next().unwrap().to_owned();
+            listeners.insert(name, words.next().unwrap().parse().unwrap());
+        }
+        Self { child, listeners }
+    }
+
+    pub(crate) fn lax(place: &Place) -> Self {
+        Self::start(place, LAX)
+    }
+
+    pub(crate) fn address(&self, listener: &str) -> SocketAddr {
+        self.listeners[listener]
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, in the middle of whatever it does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and whether it ended well.
+    pub(crate) fn stop(mut self) -> bool {
+        let status = Command::new("kill")
+            .arg(self.pid().to_string())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        self.child.wait().unwrap().success()
+    }
+
+    /// A request without any authentication.
+    pub(crate) fn ask(&self, listener: &str, method: &str, path: &str) -> Answer {
+        http::request(self.address(listener), method, path, &[], b"")
+    }
+
+    /// A request as admin.
+    pub(crate) fn admin(&self, method: &str, path: &str, body: &str) -> Answer {
+        let path = format!("/api/admin/v1/{path}");
+        self.admin_at(method, &path, body)
+    }
+
+    pub(crate) fn admin_at(&self, method: &str, path: &str, body: &str) -> Answer {
+        let basic = http::basic("admin", PASSWORD);
+        let headers = [
+            ("Authorization", basic.as_str()),
+            ("Content-Type", "application/json"),
+        ];
+        http::request(
+            self.address("admin"),
+            method,
+            path,
+            &headers,
+            body.as_bytes(),
+        )
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+        self.admin("POST", path, &body.to_string())
+    }
+
+    /// A request as the node at an address, with registers.
+    pub(crate) fn node(&self, address: &str, method: &str, path: &str, body: &str) -> Answer {
+        self.node_with(address, r#"{"4":"aa"}"#, method, path, body)
+    }
+
+    pub(crate) fn node_with(
+        &self,
+        address: &str,
+        registers: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Answer {
+        let headers = [
+            ("X-Flashbots-Attestation-Type", "test"),
+            ("X-Flashbots-Measurement", registers),
+            ("X-Forwarded-For", address),
+        ];
+        let path = format!("/api/l1-builder/v1/{path}");
+        http::request(
+            self.address("main"),
+            method,
+            &path,
+            &headers,
+            body.as_bytes(),
+        )
+    }
+
+    /// Adds and activates a measurement that matches register 4 = aa.
+    pub(crate) fn whitelist(&self, name: &str) {
+        let measurement = json!({"measurement_id": name, "attestation_type": "test",
+            "measurements": {"4": {"expected": "aa"}}});
+        self.post("measurements", &measurement).ok();
+        self.post(
+            &format!("measurements/activation/{name}"),
+            &json!({"enabled": true}),
+        )
+        .ok();
+    }
+
+    /// Adds and activates a builder with a configuration.
+    pub(crate) fn builder(&self, name: &str, ip: &str, network: &str) {
+        let builder = json!({"name": name, "ip_address": ip, "network": network,
+            "dns_name": format!("{}.example.net", name.replace('_', "-"))});
+        self.post("builders", &builder).ok();
+        self.post(
+            &format!("builders/configuration/{name}"),
+            &json!({"instance_name": name}),
+        )
+        .ok();
+        self.post(
+            &format!("builders/activation/{name}"),
+            &json!({"enabled": true}),
+        )
+        .ok();
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn base(place: &Place) -> Vec<String> {
+    let path = |name: &str| place.path(name).display().to_string();
+    let any = "127.0.0.1:0";
+    [
+        "--database",
+        &place.location,
+        "--secrets-key-file",
+        &path("key"),
+        "--admin-password-file",
+        &path("hash"),
+        "--listen-addr",
+        any,
+        "--admin-addr",
+        any,
+        "--internal-addr",
+        any,
+        "--metrics-addr",
+        any,
+        "--drain-seconds",
+        "1",
+        "--connections",
+        "8",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// Real documents of others, which are not part of the project.
+pub(crate) fn vector(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../shared/vectors")
+        .join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
