@@ -20,6 +20,8 @@ use attestation::td_quote::TdQuote;
 use attestation::tls::{certificate, client_hello, message};
 use attestation::tpm_quote::{self, AkPublic};
 use attestation::{Collateral, Evidence, EvidenceKind};
+use attester::azure;
+use attester::tpm::{ResponseCode, response};
 use measurements::event_log::explain::{Logs, MachineLogs};
 use measurements::event_log::{EventLog, UserspaceLog};
 use measurements::predict::{pcr04, pcr11};
@@ -50,6 +52,10 @@ static TDX_PREDICTION: LazyLock<TdxPrediction> = LazyLock::new(|| TdxPrediction 
     mrtd: None,
     notes: Vec::new(),
 });
+
+/// The key of the certificate among the seeds.
+static CERTIFIED_AK: LazyLock<AkPublic> =
+    LazyLock::new(|| AkPublic::parse(include_bytes!("certified_ak")).unwrap());
 
 /// A PE as firmware and stub see it: headers, sections, Authenticode, all registers.
 pub fn pe(bytes: &[u8]) {
@@ -280,6 +286,33 @@ pub fn ak_public(bytes: &[u8]) {
     }
 }
 
+/// What a TPM answers, whatever it was asked: nothing is taken for an answer that says failure.
+pub fn tpm_response(bytes: &[u8]) {
+    let is_success = response::parse_code(bytes).is_ok_and(|code| code == ResponseCode(0));
+    let accepted = [
+        response::parse_nv_buffer_max(bytes).is_ok(),
+        response::parse_nv_size(bytes, 0x0140_0001).is_ok(),
+        response::parse_nv_read(bytes, 64).is_ok_and(|read| read.len() == 64),
+        response::parse_nv_write(bytes).is_ok(),
+        response::parse_pcrs(bytes, &[0, 1, 2, 3, 4, 5, 6, 7]).is_ok_and(|read| read.len() == 8),
+        response::parse_public(bytes).is_ok(),
+        response::parse_quote(bytes).is_ok(),
+    ];
+    assert!(is_success || !accepted.contains(&true));
+}
+
+/// What Azure's metadata service answers.
+pub fn td_quote_answer(bytes: &[u8]) {
+    let _ = azure::parse_answer(bytes);
+}
+
+/// What a vTPM has as its AK's certificate: a part of it, from the beginning.
+pub fn ak_certificate(bytes: &[u8]) {
+    if let Ok(certificate) = azure::parse_ak_certificate(bytes, &CERTIFIED_AK) {
+        assert!(bytes.starts_with(certificate));
+    }
+}
+
 /// Overflows at one input in 2^48: found only by a fuzzer that sees its way there, in a program with debug
 /// assertions and overflow checks. The proof that `make fuzz` has all three.
 pub fn canary(bytes: &[u8]) {
@@ -289,152 +322,4 @@ pub fn canary(bytes: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::path::{Path, PathBuf};
-
-    use super::*;
-
-    type Target = (&'static str, fn(&[u8]));
-
-    /// By the names that their programs have in Cargo.toml.
-    const TARGETS: [Target; 22] = [
-        ("ak_public", ak_public),
-        ("attested_message", attested_message),
-        ("canary", canary),
-        ("client_hello", client_hello),
-        ("collateral", collateral),
-        ("cpio", cpio),
-        ("event_log", event_log),
-        ("evidence", evidence),
-        ("file_system", file_system),
-        ("gpt", gpt),
-        ("gpt_event", gpt_event),
-        ("hcl_report", hcl_report),
-        ("image", image),
-        ("lz4", lz4),
-        ("pe", pe),
-        ("peer_certificate", peer_certificate),
-        ("reference", reference),
-        ("td_quote", td_quote),
-        ("tdvf", tdvf),
-        ("tpm_quote", tpm_quote),
-        ("userspace_log", userspace_log),
-        ("xz", xz),
-    ];
-    const SEED_LIMIT: usize = 64 << 10;
-
-    fn here(path: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-    }
-
-    fn corpus(name: &str) -> Vec<Vec<u8>> {
-        let entries = fs::read_dir(here("corpus").join(name)).unwrap();
-        entries
-            .map(|entry| fs::read(entry.unwrap().path()).unwrap())
-            .collect()
-    }
-
-    #[test]
-    fn corpora_are_replayed() {
-        for (name, target) in TARGETS {
-            let inputs = corpus(name);
-            assert!(!inputs.is_empty(), "{name}");
-            for input in inputs {
-                assert!(input.len() <= SEED_LIMIT, "{name}: {}", input.len());
-                target(&input);
-            }
-        }
-    }
-
-    #[test]
-    fn every_program_is_replayed_and_calls_its_own_target() {
-        let manifest = fs::read_to_string(here("Cargo.toml")).unwrap();
-        let (_, programs) = manifest.split_once("[[bin]]").unwrap();
-        let mut names: Vec<&str> = programs
-            .lines()
-            .filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
-            .collect();
-        names.sort_unstable();
-        assert_eq!(names, TARGETS.map(|(name, _)| name));
-        for name in names {
-            let program = fs::read_to_string(here(&format!("fuzz_targets/{name}.rs"))).unwrap();
-            assert!(program.contains(&format!("fuzz::{name}(")), "{program}");
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "attempt to add with overflow")]
-    fn the_canary_can_be_found() {
-        canary(b"canary in a coal mine");
-    }
-
-    #[test]
-    fn each_corpus_has_an_input_that_is_accepted() {
-        let any = |name, accepts: fn(&[u8]) -> bool| corpus(name).iter().any(|i| accepts(i));
-        assert!(any("pe", |i| Image::open(Cursor::new(i)).is_ok_and(
-            |mut image| measurements::predict(&mut image).is_ok()
-        )));
-        assert!(any("image", |i| Image::open(Cursor::new(i)).is_ok()));
-        assert!(any("file_system", |i| {
-            let disk = support::gpt(512, &[(support::ESP_TYPE, i)]);
-            Image::open(Cursor::new(disk)).is_ok()
-        }));
-        assert!(any("file_system", |i| {
-            let disk = support::gpt(512, &[(support::ESP_TYPE, i)]);
-            Image::open(Cursor::new(disk)).is_ok_and(|image| image.loaded().len() == 2)
-        }));
-        assert!(any("gpt_event", |i| {
-            let (header, entries) = i.split_at(512);
-            tdx::gpt_event(header, entries).is_ok()
-        }));
-        assert!(any("tdvf", |i| Tdvf::parse(i).is_ok()));
-        assert!(any("event_log", |i| EventLog::parse(i).is_ok()));
-        assert!(any("userspace_log", |i| UserspaceLog::parse(i).is_ok()));
-        assert!(any("cpio", |i| {
-            let listing = measurements::initrd_files::list(i, |_, _| Err(io::Error::other("none")));
-            listing.is_ok_and(|listing| !listing.files().is_empty())
-        }));
-        let all = |read: io::Result<usize>| read.is_ok_and(|size| size == b"hello\n".len());
-        assert!(corpus("xz").iter().any(|i| {
-            let mut text = Vec::new();
-            let mut from = &i[..];
-            all(xz_decoder::Decoder::new(&mut from).and_then(|mut d| d.read_to_end(&mut text)))
-        }));
-        assert!(corpus("lz4").iter().any(|i| {
-            let mut text = Vec::new();
-            let mut from = &i[..];
-            all(lz4_decoder::Decoder::new(&mut from).and_then(|mut d| d.read_to_end(&mut text)))
-        }));
-        assert!(any("reference", |i| ReferenceValues::parse(
-            &String::from_utf8_lossy(i)
-        )
-        .is_ok()));
-        assert!(any("evidence", |i| Evidence::parse_atls(
-            EvidenceKind::AzureTdx,
-            i
-        )
-        .is_ok()));
-        assert!(any("evidence", |i| Evidence::parse_ratls(
-            EvidenceKind::AzureTdx,
-            i
-        )
-        .is_ok()));
-        assert!(any("evidence", |i| Evidence::parse_atls(
-            EvidenceKind::DcapTdx,
-            i
-        )
-        .is_ok()));
-        assert!(any("td_quote", |i| TdQuote::parse(i).is_ok()));
-        assert!(any("hcl_report", |i| HclReport::parse(i).is_ok()));
-        assert!(any("collateral", |i| Collateral::parse(i).is_ok()));
-        assert!(any("client_hello", |i| matches!(
-            client_hello::parse(i),
-            client_hello::Parsed::Hello(_)
-        )));
-        assert!(any("peer_certificate", |i| certificate::parse(i).is_ok()));
-        assert!(any("attested_message", |i| message::parse(i).is_ok()));
-        assert!(any("tpm_quote", |i| tpm_quote::parse(i).is_ok()));
-        assert!(any("ak_public", |i| AkPublic::parse(i).is_ok()));
-    }
-}
+mod tests;
