@@ -1,105 +1,227 @@
-//! `cvm-agent attest`: serves this node's certificate over TLS, port 7936.
+//! `cvm-agent attest`: proves to anybody what this machine runs, and to the hub on its behalf.
+//!
+//! | address | speaks | answers |
+//! |---|---|---|
+//! | `[::]:7936` | both kinds of attested TLS, and ordinary TLS | `/cert`, `/healthz` |
+//! | `127.0.0.1:14727` | HTTP | the same, to services on this machine |
+//! | `127.0.0.1:7937` | HTTP | whatever the hub answers |
 //!
 //! The key and its certificate are made at start-up, live in memory and die with the process.
-//! Left out here: evidence. A client learns the certificate, not whether to trust it.
+//! Left out: what the hub's answers mean.
 //!
-//! I/O: listens on a TCP socket; notifies systemd; handles SIGTERM and SIGINT.
+//! I/O: listens on TCP sockets; asks the TPM and the host for evidence; opens connections to the
+//! hub; notifies systemd; handles SIGTERM and SIGINT.
 
-mod admission;
-mod connection;
+mod hub;
 mod identity;
 mod limits;
+mod node;
 mod routes;
-mod server;
-mod tls;
 
-#[cfg(test)]
-mod tests;
-
-use std::future::Future;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::future::pending;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
-use rustls::pki_types::ServerName;
+use attestation::tls::limits::Bounds;
+use attestation::tls::{Acceptor, Http, Nobody, ServerSettings, Timeouts};
+use attested_http::forward::ForwardSettings;
+use attested_http::server::{Draining, Handshake, Unencrypted};
+use attested_http::{Body, Forwarder, Peer, Server, Service};
+use attester::Settings;
+use hyper::Request;
+use hyper::body::Bytes;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use self::identity::Identity;
-use self::limits::Limits;
-use self::server::Server;
+use self::node::Node;
+use crate::config::{self, Config};
 use crate::notify::{self, Notifier};
-
-/// `[::]` also takes IPv4 and is there before any address is, so nothing waits for the network.
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 7936);
 
 /// What `cvm-agent attest` is told.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Address and port to serve on
-    #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_LISTEN)]
-    listen: SocketAddr,
+    /// Where the image's drop-ins are
+    #[arg(long, value_name = "DIR", default_value = config::DIRECTORY)]
+    config: PathBuf,
 
-    /// DNS name or IP address to certify, besides localhost, 127.0.0.1 and ::1; repeatable
-    #[arg(long = "name", value_name = "NAME", value_parser = parse_name)]
-    names: Vec<ServerName<'static>>,
-}
+    /// Below which directory the machine's /sys and /dev are
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
 
-fn parse_name(name: &str) -> Result<ServerName<'static>, rustls::pki_types::InvalidDnsNameError> {
-    ServerName::try_from(name.to_owned())
+    /// The TPM: a device or the socket of a software TPM [default: ROOT/dev/tpmrm0]
+    #[arg(long, value_name = "PATH")]
+    tpm: Option<PathBuf>,
+
+    /// Azure's metadata service
+    #[arg(long, value_name = "URL", default_value = attester::azure::IMDS)]
+    imds: String,
 }
 
 /// Serves until told to stop, then drains.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     // One thread is enough: a handshake costs half a millisecond, there are at most a few hundred
     // connections, and one thread is less memory and a watchdog that sees every stall.
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // For what only blocks: the TPM, one at a time, and looking up names.
+        .max_blocking_threads(8)
         .build()
-        .context("start the runtime")?
-        .block_on(serve(args))
+        .context("start the runtime")?;
+    let result = runtime.block_on(serve(args));
+    // Without waiting for what blocks: a TPM or a name server that hangs must not hang the end.
+    runtime.shutdown_background();
+    result
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
+    let config = Config::read(&args.config).context("read the configuration")?;
     let notifier = Notifier::from_env().context("open NOTIFY_SOCKET")?;
     let stop = stop_signal().context("install signal handlers")?;
 
-    let identity = Identity::generate(&args.names).context("make the identity")?;
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("listen on {}", args.listen))?;
-    let address = listener
-        .local_addr()
-        .context("read the listening address")?;
-    let server = Server::new(listener, &identity, Limits::default())?;
-
+    let identity = Identity::generate(&config.attest.names).context("make the identity")?;
+    let node = Arc::new(Node::new(config.attest.kind, args.into_settings()));
+    let proxy = match &config.hub {
+        Some(hub) => Some((listen(hub.listen).await?, hub::upstream(hub, node.clone())?)),
+        None => None,
+    };
+    let local = listen(config.attest.local).await?;
+    let public = listen(config.attest.listen).await?;
+    let address = local_address(&public)?;
+    let proxy_address = proxy.as_ref().map(|(listener, _)| local_address(listener));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         %address,
+        local = %local_address(&local)?,
+        proxy = %proxy_address.transpose()?.map_or("none".to_owned(), |it| it.to_string()),
+        hub = config.hub.as_ref().map_or("none", |hub| hub.target.host()),
         certificate_sha256 = %identity.fingerprint(),
         "serving"
     );
+
+    let certificate = identity.pem();
+    let acceptor = acceptor(identity, node.clone())?;
+    let public = Server::new(
+        public,
+        acceptor,
+        service(certificate.clone()),
+        limits::PUBLIC,
+    );
+    let local =
+        Server::<Nobody, _, _>::new(local, Unencrypted, service(certificate), limits::LOCAL);
+    // Who asks is a service of this machine, which should know why the hub does not answer.
+    let forward = ForwardSettings {
+        explains: true,
+        request_body: None,
+    };
+    let proxy = proxy.map(|(listener, upstream)| {
+        Server::<Nobody, _, _>::new(
+            listener,
+            Unencrypted,
+            Forwarder::new(upstream, forward),
+            limits::LOCAL,
+        )
+    });
+
     notifier.send(&format!("READY=1\nSTATUS=serving on {address}"));
-
     let watchdog = notify::watchdog_interval();
-    let draining = server
-        .run(stop, watchdog, || notifier.send("WATCHDOG=1"))
-        .await;
+    // Beside everything else: a metadata service that is down takes a minute to be given up.
+    tokio::spawn(async move { node.look().await });
+    let (public, local, proxy) = tokio::join!(
+        public.run(stopped(stop.clone()), watchdog, || notifier
+            .send("WATCHDOG=1")),
+        run_beside(Some(local), stop.clone()),
+        run_beside(proxy, stop),
+    );
 
-    tracing::info!(connections = draining.connections(), "draining");
+    let draining: Vec<Draining> = [Some(public), local, proxy].into_iter().flatten().collect();
+    let connections: usize = draining.iter().map(Draining::connections).sum();
+    tracing::info!(connections, "draining");
     notifier.send("STOPPING=1\nSTATUS=draining");
-    let aborted = draining.finish().await;
-    tracing::info!(aborted, "stopped");
+    let mut cut = 0;
+    let finishing: Vec<_> = draining
+        .into_iter()
+        .map(|it| tokio::spawn(it.finish()))
+        .collect();
+    for finishing in finishing {
+        cut += finishing.await.context("drain")?.connections;
+    }
+    tracing::info!(cut, "stopped");
     Ok(())
 }
 
-/// Resolves at the first SIGTERM or SIGINT. The handlers are in place when this returns.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+impl Args {
+    fn into_settings(self) -> Settings {
+        Settings {
+            root: self.root,
+            imds: self.imds,
+            tpm: self.tpm,
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("listen on {address}"))
+}
+
+fn local_address(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
+    listener.local_addr().context("read the listening address")
+}
+
+fn acceptor(identity: Identity, node: Arc<Node>) -> anyhow::Result<Acceptor<Arc<Node>, Nobody>> {
+    let settings = ServerSettings {
+        identity: identity.into_tls(),
+        attester: Some(node),
+        verifier: None,
+        http: vec![Http::Http2, Http::Http1],
+        bounds: Bounds::default(),
+        timeouts: Timeouts::SERVER,
+    };
+    Acceptor::new(settings).context("prepare TLS")
+}
+
+/// Answers requests for the certificate.
+fn service(certificate: Bytes) -> impl Service<Nobody> {
+    move |request: Request<Body>, peer: Peer<Nobody>| {
+        let response = routes::respond(&request, &certificate, peer.is_draining);
+        async { response }
+    }
+}
+
+/// Runs a server if there is one; the public one's loop is what the watchdog watches, on the same
+/// thread.
+async fn run_beside<H: Handshake<Nobody>, S: Service<Nobody>>(
+    server: Option<Server<Nobody, H, S>>,
+    stop: watch::Receiver<bool>,
+) -> Option<Draining> {
+    match server {
+        Some(server) => Some(server.run(stopped(stop), None, || {}).await),
+        None => None,
+    }
+}
+
+/// Turns true at the first SIGTERM or SIGINT. The handlers are in place when this returns.
+fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+    let (sender, stop) = watch::channel(false);
+    tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    })
+        sender.send_replace(true);
+    });
+    Ok(stop)
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        // The sender is gone only with the runtime.
+        pending::<()>().await;
+    }
 }

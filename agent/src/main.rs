@@ -3,6 +3,7 @@
 //! I/O: reads its arguments and the variables systemd sets; the subcommands do the rest.
 
 mod attest;
+mod config;
 mod journal;
 mod notify;
 
@@ -22,7 +23,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serves this node's certificate over TLS
+    /// Proves to anybody what this machine runs, and to the hub on its behalf
     Attest(attest::Args),
 }
 

@@ -12,8 +12,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,7 @@ impl Program {
         notified.set_read_timeout(Some(PATIENCE)).unwrap();
         let log = File::create(directory.path().join("log")).unwrap();
         let stream = log.metadata().unwrap();
+        let config = configure(directory.path(), "127.0.0.1:0", names);
 
         let child = Command::new("sh")
             .args([
@@ -49,13 +50,11 @@ impl Program {
                 "sh",
                 descriptors,
             ])
-            .args([
-                env!("CARGO_BIN_EXE_cvm-agent"),
-                "attest",
-                "--listen",
-                "127.0.0.1:0",
-            ])
-            .args(names.iter().flat_map(|name| ["--name", name]))
+            .args([env!("CARGO_BIN_EXE_cvm-agent"), "attest", "--config"])
+            .arg(config)
+            // No TEE is to be found here, whatever machine this is.
+            .arg("--root")
+            .arg(directory.path())
             .env("NOTIFY_SOCKET", &socket)
             .env("WATCHDOG_USEC", "300000")
             .env(
@@ -122,6 +121,26 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Makes a directory of drop-ins and returns its path.
+fn configure(directory: &Path, listen: &str, names: &[&str]) -> PathBuf {
+    let config = directory.join("conf.d");
+    fs::create_dir_all(&config).unwrap();
+    let text =
+        format!("[attest]\nlisten = {listen:?}\nlocal = \"127.0.0.1:0\"\nnames = {names:?}\n");
+    fs::write(config.join("10-base.toml"), text).unwrap();
+    config
+}
+
+/// Runs the program with such drop-ins until it ends.
+fn fails_with(listen: &str, names: &[&str]) -> Output {
+    let directory = TempDir::new().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_cvm-agent"))
+        .args(["attest", "--config"])
+        .arg(configure(directory.path(), listen, names))
+        .output()
+        .unwrap()
 }
 
 fn receive(socket: &UnixDatagram) -> String {
@@ -209,7 +228,10 @@ fn the_journal_gets_priorities_and_the_fingerprint_and_nothing_of_clients() {
     assert!(first.starts_with("<6>serving version=\""), "{log}");
     let (_, fingerprint) = first.split_once("certificate_sha256=").unwrap();
     assert_eq!(fingerprint.len(), 64);
-    assert!(log.lines().all(|line| line.starts_with("<6>")), "{log}");
+    let no_tee = |line: &&str| line.starts_with("<4>this machine cannot attest");
+    assert_eq!(log.lines().filter(no_tee).count(), 1, "{log}");
+    let mut others = log.lines().filter(|line| !no_tee(line));
+    assert!(others.all(|line| line.starts_with("<6>")), "{log}");
     assert!(!log.contains("hostile"));
 }
 
@@ -239,10 +261,7 @@ fn without_descriptors_it_waits_instead_of_spinning() {
 #[test]
 fn an_address_in_use_is_said_once_and_fails() {
     let program = Program::start();
-    let output = Command::new(env!("CARGO_BIN_EXE_cvm-agent"))
-        .args(["attest", "--listen", &program.address.to_string()])
-        .output()
-        .unwrap();
+    let output = fails_with(&program.address.to_string(), &[]);
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(error.lines().count(), 1, "{error}");
@@ -255,11 +274,11 @@ fn an_address_in_use_is_said_once_and_fails() {
 #[test]
 fn names_that_cannot_be_certified_are_refused() {
     for name in ["", "a b", "*.example", "-", "x/../y", "a\nb"] {
-        let output = Command::new(env!("CARGO_BIN_EXE_cvm-agent"))
-            .args(["attest", "--listen", "127.0.0.1:0", "--name", name])
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(2), "{name:?}");
+        let output = fails_with("127.0.0.1:0", &[name]);
+        assert_eq!(output.status.code(), Some(1), "{name:?}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("10-base.toml"), "{error}");
+        assert!(error.contains("neither a DNS name nor"), "{error}");
     }
 }
 

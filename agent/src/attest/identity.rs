@@ -3,7 +3,6 @@
 //! I/O: draws from the kernel's random number generator.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use anyhow::Context;
 use hyper::body::Bytes;
@@ -12,9 +11,7 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
 use ring::digest::{SHA256, digest};
-use rustls::crypto::ring::sign::any_ecdsa_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 use zeroize::Zeroize;
 
@@ -34,7 +31,7 @@ const NOT_AFTER: i64 = 253_402_300_799;
 ///
 /// Has no `Debug`, so that it cannot be logged.
 pub(super) struct Identity {
-    certified: Arc<CertifiedKey>,
+    tls: attestation::tls::Identity,
     pem: Bytes,
     fingerprint: String,
 }
@@ -50,26 +47,24 @@ impl Identity {
             .self_signed(&key)
             .context("sign the certificate")?;
 
-        let mut pkcs8 = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let signer = any_ecdsa_type(&pkcs8);
-        // Our copies; ring keeps the scalar it signs with and wipes nothing.
-        pkcs8.zeroize();
+        let pkcs8 = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        // Our copy; ring keeps the scalar it signs with and wipes nothing.
         key.zeroize();
 
         let der = certificate.der().clone();
         Ok(Self {
             fingerprint: fingerprint(&der),
             pem: Bytes::from(certificate.pem()),
-            certified: Arc::new(CertifiedKey::new(
-                vec![der],
-                signer.context("load the key")?,
-            )),
+            tls: attestation::tls::Identity {
+                chain: vec![der],
+                key: pkcs8,
+            },
         })
     }
 
-    /// What rustls needs to be this identity.
-    pub(super) fn certified(&self) -> Arc<CertifiedKey> {
-        Arc::clone(&self.certified)
+    /// What a TLS server needs to be this identity.
+    pub(super) fn into_tls(self) -> attestation::tls::Identity {
+        self.tls
     }
 
     /// The certificate, PEM.

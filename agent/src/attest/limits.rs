@@ -1,50 +1,56 @@
-//! What a client may take of the server: time, memory, connections.
+//! What a client may take of the servers: time, memory, connections.
 //!
 //! I/O: none.
 
 use std::time::Duration;
 
-/// Longest request head that is read, in bytes. A client of ours sends some 200; this is the
-/// least that hyper accepts.
-pub(super) const REQUEST_HEAD: usize = 8192;
+use attested_http::server::{Http2Limits, Limits};
 
-/// Most header fields in a request.
-pub(super) const HEADERS: usize = 32;
+/// For one connection that speaks HTTP/2: there are few, and nobody has much to send.
+const HTTP2: Http2Limits = Http2Limits {
+    streams: 8,
+    stream_window: 64 << 10,
+    connection_window: 64 << 10,
+    send_buffer: 32 << 10,
+    resets: 20,
+    ping: Duration::from_secs(30),
+    pong: Duration::from_secs(10),
+};
 
-/// Bounds on time and number. Constants in the shipped program; tests make shorter ones.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// From accept to the end of the TLS handshake. Three round trips on a bad line take two
-    /// seconds; who needs more holds a place for nothing.
-    pub(super) handshake: Duration,
-    /// For one whole request head to arrive. The clock also runs between requests, so that this
-    /// is the idle time of a kept-alive connection too.
-    pub(super) request_head: Duration,
-    /// Whole life of a connection, whatever it does. It also bounds a client that sends requests
-    /// and does not read the answers.
-    pub(super) lifetime: Duration,
-    /// After the order to stop: how long idle kept-alive connections stay, so that a health check
-    /// on one of them reads 503 instead of an end of file.
-    pub(super) notice: Duration,
-    /// After the order to stop: how long in all, until what is left is cut.
-    pub(super) drain: Duration,
-    /// Connections at the same time. Each costs at most some 100 kB (TLS buffers and the request
-    /// head), so all of them fit the unit's `MemoryMax=`, and its `LimitNOFILE=` is larger.
-    pub(super) connections: usize,
-    /// Connections at the same time from one IPv4 address or one IPv6 /64.
-    pub(super) connections_per_peer: usize,
-}
+/// For 7936, which anybody can reach and where a request and its answer take some kilobytes.
+///
+/// Each connection costs at most some 150 kB (TLS, the request head, HTTP/2), so all of them fit
+/// the unit's `MemoryMax=`, and its `LimitNOFILE=` is larger. More than there are places for
+/// handshakes, so that those are given out by the rules for handshakes.
+pub(super) const PUBLIC: Limits = Limits {
+    connections: 384,
+    connections_per_peer: 16,
+    patience: Duration::from_secs(1),
+    request_head: Duration::from_secs(10),
+    // The least that hyper accepts; a client of ours sends some 200 bytes.
+    head_bytes: 8192,
+    headers: 32,
+    idle: Duration::from_secs(10),
+    stalled: Duration::from_secs(10),
+    // It also bounds a client that sends requests and does not read the answers.
+    lifetime: Some(Duration::from_secs(60)),
+    notice: Duration::from_secs(1),
+    drain: Duration::from_secs(10),
+    http2: HTTP2,
+};
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            handshake: Duration::from_secs(5),
-            request_head: Duration::from_secs(10),
-            lifetime: Duration::from_secs(60),
-            notice: Duration::from_secs(1),
-            drain: Duration::from_secs(10),
-            connections: 256,
-            connections_per_peer: 16,
-        }
-    }
-}
+/// For the addresses that only this machine's services reach.
+pub(super) const LOCAL: Limits = Limits {
+    connections: 96,
+    connections_per_peer: 96,
+    patience: Duration::from_secs(1),
+    request_head: Duration::from_secs(10),
+    head_bytes: 32 << 10,
+    headers: 100,
+    idle: Duration::from_secs(120),
+    stalled: Duration::from_secs(60),
+    lifetime: None,
+    notice: Duration::from_secs(1),
+    drain: Duration::from_secs(10),
+    http2: HTTP2,
+};

@@ -9,38 +9,26 @@
 //!
 //! I/O: none.
 
-use http_body_util::Full;
-use hyper::body::{Body, Bytes};
+use attested_http::body::{self, Body};
+use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
-
-/// What the server is doing; only ever moves down this list.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Phase {
-    /// Accepts and answers.
-    Serving,
-    /// Accepts nothing more; an open connection gets one more answer.
-    Draining,
-    /// Only requests under way are answered.
-    Closing,
-}
+use hyper::{Method, Request, Response, StatusCode, Version};
 
 /// Answers `request`.
 ///
 /// The certificate was made by this process; the request comes from anybody and its body is not
 /// read, nor is a request with a body obeyed.
-pub(super) fn respond<B: Body>(
+pub(super) fn respond<B: hyper::body::Body>(
     request: &Request<B>,
     certificate: &Bytes,
-    phase: Phase,
-) -> Response<Full<Bytes>> {
-    let is_draining = phase != Phase::Serving;
+    is_draining: bool,
+) -> Response<Body> {
     let has_body = !request.body().is_end_stream();
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
 
     let mut response = match request.uri().path() {
         "/cert" | "/healthz" if !is_read => {
-            let mut response = failure(
+            let mut response = body::failure(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 "use GET or HEAD",
@@ -50,27 +38,27 @@ pub(super) fn respond<B: Body>(
                 .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             response
         }
-        "/cert" | "/healthz" if has_body => failure(
+        "/cert" | "/healthz" if has_body => body::failure(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_not_accepted",
             "send no body",
         ),
         "/cert" => success("application/x-pem-file", certificate.clone()),
-        "/healthz" if is_draining => failure(
+        "/healthz" if is_draining => body::failure(
             StatusCode::SERVICE_UNAVAILABLE,
             "draining",
             "this server is stopping",
         ),
         "/healthz" => success("text/plain", Bytes::from_static(b"ok\n")),
-        _ => failure(
+        _ => body::failure(
             StatusCode::NOT_FOUND,
             "not_found",
             "there is /cert and /healthz",
         ),
     };
 
-    // A body that nobody reads would be taken for the next request.
-    if is_draining || has_body {
+    // A body that nobody reads would be taken for the next request. HTTP/2 has frames for both.
+    if (is_draining || has_body) && request.version() < Version::HTTP_2 {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -82,25 +70,16 @@ pub(super) fn respond<B: Body>(
     response
 }
 
-fn success(content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-}
-
-/// `code` and `message` are ours, so there is nothing to escape.
-fn failure(status: StatusCode, code: &'static str, message: &'static str) -> Response<Full<Bytes>> {
-    let body = format!("{{\"code\":\"{code}\",\"message\":\"{message}\"}}\n");
-    let mut response = success("application/json", Bytes::from(body));
-    *response.status_mut() = status;
+fn success(content_type: &'static str, content: Bytes) -> Response<Body> {
+    let mut response = Response::new(body::full(content));
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
+    use http_body_util::{BodyExt, Full};
 
     use super::*;
 
@@ -110,28 +89,28 @@ mod tests {
         method: Method,
         uri: &str,
         body: &'static str,
-        phase: Phase,
-    ) -> Response<Full<Bytes>> {
+        is_draining: bool,
+    ) -> Response<Body> {
         let body = Full::new(Bytes::from_static(body.as_bytes()));
         let request = Request::builder()
             .method(method)
             .uri(uri)
             .body(body)
             .unwrap();
-        respond(&request, &CERTIFICATE, phase)
+        respond(&request, &CERTIFICATE, is_draining)
     }
 
-    fn get(uri: &str, phase: Phase) -> Response<Full<Bytes>> {
-        response_to(Method::GET, uri, "", phase)
+    fn get(uri: &str, is_draining: bool) -> Response<Body> {
+        response_to(Method::GET, uri, "", is_draining)
     }
 
-    async fn body(response: Response<Full<Bytes>>) -> Bytes {
+    async fn body(response: Response<Body>) -> Bytes {
         response.into_body().collect().await.unwrap().to_bytes()
     }
 
     #[tokio::test]
     async fn certificate_as_pem() {
-        let response = get("/cert", Phase::Serving);
+        let response = get("/cert", false);
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/x-pem-file");
         assert!(!response.headers().contains_key(CONNECTION));
@@ -140,32 +119,26 @@ mod tests {
 
     #[tokio::test]
     async fn healthy_until_draining() {
-        let response = get("/healthz", Phase::Serving);
+        let response = get("/healthz", false);
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(body(response).await, "ok\n");
 
-        for phase in [Phase::Draining, Phase::Closing] {
-            let response = get("/healthz", phase);
-            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-            assert_eq!(response.headers()[CONNECTION], "close");
-            let body = body(response).await;
-            assert_eq!(
-                body,
-                "{\"code\":\"draining\",\"message\":\"this server is stopping\"}\n"
-            );
-        }
-        assert_eq!(get("/cert", Phase::Draining).status(), StatusCode::OK);
+        let response = get("/healthz", true);
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[CONNECTION], "close");
+        let body = body(response).await;
+        assert_eq!(
+            body,
+            "{\"code\":\"draining\",\"message\":\"this server is stopping\"}\n"
+        );
+        assert_eq!(get("/cert", true).status(), StatusCode::OK);
     }
 
     #[test]
     fn queries_are_ignored_and_other_paths_unknown() {
-        assert_eq!(get("/cert?x=1", Phase::Serving).status(), StatusCode::OK);
+        assert_eq!(get("/cert?x=1", false).status(), StatusCode::OK);
         for path in ["/", "/cert/", "/CERT", "/healthz/../cert", "//cert", "*"] {
-            assert_eq!(
-                get(path, Phase::Serving).status(),
-                StatusCode::NOT_FOUND,
-                "{path}"
-            );
+            assert_eq!(get(path, false).status(), StatusCode::NOT_FOUND, "{path}");
         }
     }
 
@@ -178,7 +151,7 @@ mod tests {
             Method::OPTIONS,
             Method::TRACE,
         ] {
-            let response = response_to(method, "/cert", "", Phase::Serving);
+            let response = response_to(method, "/cert", "", false);
             assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
             assert_eq!(response.headers()[ALLOW], "GET, HEAD");
         }
@@ -186,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_body_is_refused_and_ends_the_connection() {
-        let response = response_to(Method::GET, "/cert", "x", Phase::Serving);
+        let response = response_to(Method::GET, "/cert", "x", false);
         assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(response.headers()[CONNECTION], "close");
     }
