@@ -58,6 +58,7 @@ test: image-buildernet ## All tests: unit and integration, the image booted and 
 	@scripts/check test
 	@scripts/boot-test "$(OUTPUT)/buildernet-$(VERSION)-azure-tdx.vhd"
 	@scripts/chain-test "$(OUTPUT)/buildernet-$(VERSION)-azure-tdx.vhd"
+	@scripts/azure-sim-test "$(OUTPUT)/buildernet-$(VERSION)-azure-tdx.vhd"
 
 check: setup ## What CI holds every commit to, without booting: format, lints, tests, docs, licences, units
 	@scripts/check all
