@@ -306,8 +306,6 @@ fn of_td(fault: TdFault, form: Form) -> Expected {
         }
         TdFault::SeamAttributes => not_genuine!("SEAMATTRIBUTES mismatch"),
         TdFault::OtherSeamSigner => not_genuine!("module MRSIGNER mismatch"),
-        // On Azure the host's fields are the paravisor's business.
-        TdFault::ConfigId | TdFault::Owner | TdFault::OwnerConfig if form.is_azure() => Accepted,
         TdFault::ConfigId | TdFault::Owner | TdFault::OwnerConfig => {
             refused!(VerifyError::Td(TdError::HostField { .. }))
         }
@@ -759,7 +757,7 @@ fn the_attester_makes_the_same_evidence_and_it_survives_being_written() {
     let malformed = Tee::with_fault(1, now(), AzureDocumentFault::NotJson);
     let attester = malformed.attester(EvidenceKind::AzureTdx);
     let error = ready(attester.attest(&Form::AzureAtls.binding())).unwrap_err();
-    assert_eq!(error.to_string(), "make azure-tdx evidence");
+    assert_eq!(error.to_string(), "make evidence");
 }
 
 /// The result of a future that waits for nothing.

@@ -176,7 +176,7 @@ async fn an_attester_that_fails_is_this_sides_fault() {
         assert_eq!(error.fault(), Fault::Local);
         assert_eq!(
             chain(&error),
-            "own evidence could not be made: make dcap-tdx evidence: the TPM is on fire"
+            "own evidence could not be made: make evidence: the TPM is on fire"
         );
         assert!(connected.is_err(), "and never a connection without it");
     }

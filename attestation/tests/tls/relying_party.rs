@@ -184,6 +184,7 @@ impl Outcome {
             }
             (Err(error), _) => chain(error),
         };
+        let text = without_function(&text);
         // Where it is in a document that differs in length each time, or in OpenSSL's source.
         let end = [" at line 1 column ", ":../ssl/"]
             .iter()
@@ -191,6 +192,15 @@ impl Outcome {
             .min();
         text[..end.unwrap_or(text.len())].to_owned()
     }
+}
+
+/// OpenSSL's errors name a function of its own, which is another one in another version.
+fn without_function(text: &str) -> String {
+    let Some((before, after)) = text.split_once("SSL routines:") else {
+        return text.to_owned();
+    };
+    let (_, reason) = after.split_once(':').unwrap_or(("", after));
+    format!("{before}SSL routines:{reason}")
 }
 
 /// A client that trusts by `appraiser` meets a server that sends `raw`.
