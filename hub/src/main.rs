@@ -21,6 +21,7 @@ mod matching;
 mod merge;
 mod metrics;
 mod node;
+mod private_file;
 mod records;
 mod reply;
 mod required;

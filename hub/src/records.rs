@@ -20,6 +20,13 @@ pub(crate) struct Page {
     pub(crate) limit: i64,
 }
 
+impl Page {
+    /// For lists that begin with the latest: only what has a smaller id than this.
+    fn before(self) -> i64 {
+        if self.after > 0 { self.after } else { i64::MAX }
+    }
+}
+
 /// Most rows of the lists that the wire knows no pages of. Beyond, the answer is an error: a part
 /// of the peers, or of the measurements, would pass for all of them.
 pub(crate) const MOST: i64 = 50_000;

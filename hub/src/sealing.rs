@@ -11,13 +11,15 @@
 //! I/O: reads and creates the key file; random numbers of the system.
 
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::private_file;
 
 /// Why a stored secret can't be opened, or sealed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -57,17 +59,8 @@ impl Keys {
     ///
     /// If it can't be read, can be read by others, or has not exactly the form above.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let context = || format!("read the key file {}", path.display());
-        let mode = std::fs::metadata(path)
-            .with_context(context)?
-            .permissions()
-            .mode();
-        ensure!(
-            mode & 0o077 == 0,
-            "{} can be read by others: chmod 600 it",
-            path.display()
-        );
-        Self::parse(&std::fs::read_to_string(path).with_context(context)?).with_context(context)
+        let text = private_file::read(path, "key file")?;
+        Self::parse(&text).with_context(|| format!("read the key file {}", path.display()))
     }
 
     fn parse(text: &str) -> anyhow::Result<Self> {
@@ -216,6 +209,8 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], SealError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn keys(lines: &[&str]) -> Keys {

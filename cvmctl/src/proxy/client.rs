@@ -41,10 +41,7 @@ pub(super) async fn run(arguments: ClientArguments) -> anyhow::Result<()> {
     let service = Forwarder::new(upstream, settings);
     let stop = listening::Stop::new()?;
     let listener = listening::bind(&arguments.listen_addr).await?;
-    let health = match arguments.listen_addr_healthcheck.as_str() {
-        "" => None,
-        address => Some(listening::bind(address).await?),
-    };
+    let health = listening::bind_health(&arguments.listen_addr_healthcheck).await?;
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "whoever reaches this address acts as this machine");

@@ -50,6 +50,14 @@ pub(super) async fn bind(address: &str) -> anyhow::Result<TcpListener> {
     listener.with_context(|| format!("listen on {address}"))
 }
 
+/// Binds the address for health checks, unless it is empty.
+pub(super) async fn bind_health(address: &str) -> anyhow::Result<Option<TcpListener>> {
+    match address {
+        "" => Ok(None),
+        address => bind(address).await.map(Some),
+    }
+}
+
 /// The bounds of a proxy.
 pub(super) fn limits() -> Limits {
     Limits {

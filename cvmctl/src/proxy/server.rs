@@ -60,10 +60,7 @@ pub(super) async fn run(arguments: ServerArguments) -> anyhow::Result<()> {
     let service = Forwarder::new(upstream(target)?, settings);
     let stop = listening::Stop::new()?;
     let listener = listening::bind(&arguments.listen_addr).await?;
-    let health = match arguments.listen_addr_healthcheck.as_str() {
-        "" => None,
-        address => Some(listening::bind(address).await?),
-    };
+    let health = listening::bind_health(&arguments.listen_addr_healthcheck).await?;
     let address = listener.local_addr()?;
     tracing::info!(%address, target = %arguments.target_addr, "serving");
     let server = Server::new(listener, acceptor, service, listening::limits());

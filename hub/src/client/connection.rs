@@ -3,7 +3,6 @@
 //! I/O: the hub; the credentials' file, or the terminal.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
@@ -22,6 +21,7 @@ use serde_json::Value as Json;
 
 use super::HubArguments;
 use super::commands::AdminRequest;
+use crate::private_file;
 
 /// Largest answer that is read.
 const MAX_ANSWER: usize = 256 << 20;
@@ -117,17 +117,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    let context = || format!("read the credentials in {}", path.display());
-    let mode = std::fs::metadata(path)
-        .with_context(context)?
-        .permissions()
-        .mode();
-    ensure!(
-        mode & 0o077 == 0,
-        "{} can be read by others: chmod 600 it",
-        path.display()
-    );
-    let text = std::fs::read_to_string(path).with_context(context)?;
+    let text = private_file::read(path, "credentials in")?;
     let credentials = text.trim_end_matches(['\r', '\n']).to_owned();
     ensure!(
         credentials.contains(':'),

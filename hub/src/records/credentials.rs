@@ -71,7 +71,7 @@ pub(crate) async fn history(
     builder: &str,
     page: Page,
 ) -> Result<Vec<Json>, Error> {
-    let before = if page.after > 0 { page.after } else { i64::MAX };
+    let before = page.before();
     let rows = session.query(
         "SELECT id, service, tls_cert, ecdsa_address, region, measurement, is_proven, not_after,
                 active, created_at, deprecated_at

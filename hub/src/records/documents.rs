@@ -137,7 +137,7 @@ pub(crate) async fn history(
     builder: &str,
     page: Page,
 ) -> Result<Vec<Json>, Error> {
-    let before = if page.after > 0 { page.after } else { i64::MAX };
+    let before = page.before();
     let rows = session.query(
         "SELECT id, kind, active, key_id, created_at, deprecated_at FROM hub_documents
          WHERE owner = $1 AND kind IN ('builder', 'secrets') AND id < $2 ORDER BY id DESC LIMIT $3",

@@ -124,7 +124,7 @@ pub(crate) async fn list(
     builder: Option<&str>,
     page: Page,
 ) -> Result<Vec<Json>, Error> {
-    let before = if page.after > 0 { page.after } else { i64::MAX };
+    let before = page.before();
     let rows =
         match builder {
             Some(builder) => session
