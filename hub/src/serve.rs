@@ -65,6 +65,8 @@ pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         is_ready: AtomicBool::new(true),
         database,
     });
+    // Before anything is announced: who reads that it listens may stop it at once.
+    let stop = stop_signal(Arc::clone(&hub))?;
     // All sockets before any request: a port that is taken is found out at once.
     let mut sockets = Vec::new();
     for (listener, address) in arguments.listeners() {
@@ -78,7 +80,6 @@ pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         sockets.push((listener, socket));
     }
     let front = attested::Front::new(&arguments).await?;
-    let stop = stop_signal(Arc::clone(&hub))?;
     let mut servers = JoinSet::new();
     for (listener, socket) in sockets {
         servers.spawn(serve(Arc::clone(&hub), listener, socket, stop.clone()));

@@ -1,0 +1,1 @@
+//! The node's data disk: finds it, decides, and opens it without believing it.

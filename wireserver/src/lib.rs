@@ -1,0 +1,1 @@
+//! Tells the Azure host that the machine is ready, or why it is not.
