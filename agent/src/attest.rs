@@ -6,17 +6,16 @@
 //! | `127.0.0.1:14727` | HTTP | the same, to services on this machine |
 //! | `127.0.0.1:7937` | HTTP | whatever the hub answers |
 //!
-//! The key and its certificate are made at start-up, live in memory and die with the process.
 //! Left out: what the hub's answers mean.
 //!
 //! I/O: listens on TCP sockets; asks the TPM and the host for evidence; opens connections to the
-//! hub; notifies systemd; handles SIGTERM and SIGINT.
+//! hub; notifies systemd; handles SIGTERM, SIGINT, and SIGHUP (the boot has left another identity).
 
 mod hub;
-mod identity;
 mod limits;
 mod node;
 mod routes;
+mod served;
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -24,20 +23,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use attestation::tls::limits::Bounds;
-use attestation::tls::{Acceptor, Http, Nobody, ServerSettings, Timeouts};
+use attestation::tls::Nobody;
 use attested_http::forward::ForwardSettings;
 use attested_http::server::{Draining, Handshake, Unencrypted};
 use attested_http::{Body, Forwarder, Peer, Server, Service};
 use attester::Settings;
 use hyper::Request;
-use hyper::body::Bytes;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use self::identity::Identity;
 use self::node::Node;
+use self::served::Served;
 use crate::config::{self, Config};
 use crate::notify::{self, Notifier};
 
@@ -82,8 +79,9 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let notifier = Notifier::from_env().context("open NOTIFY_SOCKET")?;
     let stop = stop_signal().context("install signal handlers")?;
 
-    let identity = Identity::generate(&config.attest.names).context("make the identity")?;
+    let reload = signal(SignalKind::hangup()).context("install signal handlers")?;
     let node = Arc::new(Node::new(config.attest.kind, args.into_settings()));
+    let served = Arc::new(Served::start(&config.attest, node.clone())?);
     let proxy = match &config.hub {
         Some(hub) => Some((listen(hub.listen).await?, hub::upstream(hub, node.clone())?)),
         None => None,
@@ -98,20 +96,18 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         local = %local_address(&local)?,
         proxy = %proxy_address.transpose()?.map_or("none".to_owned(), |it| it.to_string()),
         hub = config.hub.as_ref().map_or("none", |hub| hub.target.host()),
-        certificate_sha256 = %identity.fingerprint(),
+        certificate_sha256 = %served.fingerprint(),
         "serving"
     );
 
-    let certificate = identity.pem();
-    let acceptor = acceptor(identity, node.clone())?;
     let public = Server::new(
         public,
-        acceptor,
-        service(certificate.clone()),
+        served.handshakes(),
+        service(Arc::clone(&served)),
         limits::PUBLIC,
     );
-    let local =
-        Server::<Nobody, _, _>::new(local, Unencrypted, service(certificate), limits::LOCAL);
+    let certificates = service(Arc::clone(&served));
+    let local = Server::<Nobody, _, _>::new(local, Unencrypted, certificates, limits::LOCAL);
     // Who asks is a service of this machine, which should know why the hub does not answer.
     let forward = ForwardSettings {
         explains: true,
@@ -128,6 +124,8 @@ async fn serve(args: Args) -> anyhow::Result<()> {
 
     notifier.send(&format!("READY=1\nSTATUS=serving on {address}"));
     let watchdog = notify::watchdog_interval();
+    let notifier = Arc::new(notifier);
+    tokio::spawn(reload_on(reload, served, Arc::clone(&notifier)));
     // Beside everything else: a metadata service that is down takes a minute to be given up.
     tokio::spawn(async move { node.look().await });
     let (public, local, proxy) = tokio::join!(
@@ -172,23 +170,29 @@ fn local_address(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
     listener.local_addr().context("read the listening address")
 }
 
-fn acceptor(identity: Identity, node: Arc<Node>) -> anyhow::Result<Acceptor<Arc<Node>, Nobody>> {
-    let settings = ServerSettings {
-        identity: identity.into_tls(),
-        attester: Some(node),
-        verifier: None,
-        http: vec![Http::Http2, Http::Http1],
-        bounds: Bounds::default(),
-        timeouts: Timeouts::SERVER,
-    };
-    Acceptor::new(settings).context("prepare TLS")
+/// Answers requests for the certificate.
+fn service(served: Arc<Served>) -> impl Service<Nobody> {
+    move |request: Request<Body>, peer: Peer<Nobody>| {
+        let response = routes::respond(&request, &served.certificate(), peer.is_draining);
+        async { response }
+    }
 }
 
-/// Answers requests for the certificate.
-fn service(certificate: Bytes) -> impl Service<Nobody> {
-    move |request: Request<Body>, peer: Peer<Nobody>| {
-        let response = routes::respond(&request, &certificate, peer.is_draining);
-        async { response }
+/// Takes up the identity that the boot has left, each time it says so.
+async fn reload_on(mut signals: Signal, served: Arc<Served>, notifier: Arc<Notifier>) {
+    while signals.recv().await.is_some() {
+        notifier.send(&notify::reloading());
+        match served.reload() {
+            Ok(()) => tracing::info!(
+                certificate_sha256 = %served.fingerprint(),
+                "serving another certificate"
+            ),
+            Err(error) => tracing::error!(
+                error = %format_args!("{error:#}"),
+                "no other certificate is served: the former stays"
+            ),
+        }
+        notifier.send("READY=1");
     }
 }
 

@@ -9,6 +9,8 @@
 //! I/O: reads files.
 
 mod file;
+mod hub;
+pub(crate) mod node;
 
 use std::fs;
 use std::io::Read;
@@ -16,11 +18,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use attested_http::Target;
 use attester::Choice;
 use rustls::pki_types::ServerName;
 
 use self::file::File;
+pub(crate) use self::hub::{Hub, HubProtocol, Roots};
+use self::node::Boot;
 
 /// Where the drop-ins are.
 pub(crate) const DIRECTORY: &str = "/usr/lib/cvm-agent/conf.d";
@@ -34,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) attest: Attest,
     /// Without a hub there is no proxy to one.
     pub(crate) hub: Option<Hub>,
+    /// What the boot does besides.
+    pub(crate) boot: Boot,
 }
 
 /// The attestation server.
@@ -47,29 +52,8 @@ pub(crate) struct Attest {
     pub(crate) names: Vec<ServerName<'static>>,
     /// Which hardware makes the evidence.
     pub(crate) kind: Choice,
-}
-
-/// The hub, and the proxy to it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Hub {
-    /// Its address: `https`, and a path that is put before every request's.
-    pub(crate) target: Target,
-    /// How evidence gets there.
-    pub(crate) protocol: HubProtocol,
-    /// Whoever one of these PEM certificates vouches for may be the hub.
-    pub(crate) roots: PathBuf,
-    /// Where services on this machine reach it, in plain text.
-    pub(crate) listen: SocketAddr,
-}
-
-/// How evidence gets to the hub.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum HubProtocol {
-    /// Constellation-style aTLS: in the client's certificate.
-    Atls,
-    /// `flashbots-ratls/1`: after the handshake.
-    Ratls,
+    /// Where the boot leaves the key and certificate to serve; until then it is one of its own.
+    pub(crate) identity: Option<PathBuf>,
 }
 
 impl Config {

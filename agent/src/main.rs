@@ -3,7 +3,10 @@
 //! I/O: reads its arguments and the variables systemd sets; the subcommands do the rest.
 
 mod attest;
+mod boot;
+mod clock;
 mod config;
+mod identity;
 mod journal;
 mod notify;
 
@@ -14,7 +17,7 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(
     version,
-    about = "Makes and serves the identity of a confidential node"
+    about = "Makes a machine a confidential node, and proves what it is"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -25,6 +28,8 @@ struct Cli {
 enum Command {
     /// Proves to anybody what this machine runs, and to the hub on its behalf
     Attest(attest::Args),
+    /// Makes this machine a node, and keeps it one
+    Boot(boot::Args),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +38,7 @@ fn main() -> ExitCode {
 
     let result = match cli.command {
         Command::Attest(args) => attest::run(args),
+        Command::Boot(args) => boot::run(args),
     };
 
     match result {

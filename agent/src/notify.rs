@@ -10,11 +10,12 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{env, process, thread};
 
-/// How often and after how long `READY=1` is sent again: for a second in all.
-const READY_RETRIES: u32 = 50;
+/// How often and after how long what is needed is sent again: for a second in all.
+const RETRIES: u32 = 50;
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// The service manager's end of the notification socket; silent when there is none.
@@ -35,14 +36,19 @@ impl Notifier {
     /// Sends newline-separated assignments such as `READY=1\nSTATUS=serving`.
     ///
     /// A service manager that does not listen is no reason to stop serving: failure is logged.
-    /// `READY=1` comes once, and its loss would fail the unit: while the manager's queue is full,
-    /// it is tried again for up to a second. The others come again, or do not matter as much.
+    /// `READY=1` and `RELOADING=1` come once, and their loss would fail the unit or its reload: while
+    /// the manager's queue is full, they are tried again for up to a second. The others come again,
+    /// or do not matter as much.
     pub(crate) fn send(&self, state: &str) {
         let Some(socket) = &self.socket else {
             return;
         };
-        let is_ready = state.lines().any(|line| line == "READY=1");
-        let mut retries = if is_ready { READY_RETRIES } else { 0 };
+        let is_needed = |line| matches!(line, "READY=1" | "RELOADING=1");
+        let mut retries = if state.lines().any(is_needed) {
+            RETRIES
+        } else {
+            0
+        };
         while let Err(error) = socket.send(state.as_bytes()) {
             if error.kind() != io::ErrorKind::WouldBlock || retries == 0 {
                 tracing::warn!("notify the service manager: {error}");
@@ -52,6 +58,25 @@ impl Notifier {
             thread::sleep(RETRY_PAUSE);
         }
     }
+}
+
+/// Tells the service manager as often as it wants that this thread is not stuck.
+pub(crate) async fn keep_alive(notifier: Arc<Notifier>) {
+    if let Some(interval) = watchdog_interval() {
+        loop {
+            notifier.send("WATCHDOG=1");
+            tokio::time::sleep(interval / 2).await;
+        }
+    }
+}
+
+/// What a unit of `Type=notify-reload` sends when SIGHUP has come: `sd_notify(3)` wants the time
+/// beside it, on the clock since the machine's start and in microseconds, to tell this reload from
+/// an earlier one. `READY=1` follows when it is done.
+pub(crate) fn reloading() -> String {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    let microseconds = now.map_or(0, |now| Duration::from(now).as_micros());
+    format!("RELOADING=1\nMONOTONIC_USEC={microseconds}")
 }
 
 /// How often the service manager expects `WATCHDOG=1` at the latest, if at all.

@@ -34,7 +34,7 @@ use self::activity::Activity;
 use self::admission::Admission;
 use self::connection::Connection;
 pub use self::counters::{Count, Counters, Open};
-pub use self::handshake::{Accepting, Handshake, Opened, Unencrypted};
+pub use self::handshake::{Accepting, Handshake, Opened, Replaceable, Unencrypted};
 use self::incoming::Incoming;
 pub use self::limits::{Http2Limits, Limits};
 use crate::body::Body;

@@ -71,7 +71,12 @@ def cargo(arguments: argparse.Namespace) -> None:
     place = cache()
     tools = tree.ensure(lockfile.read(LOCK), place)
     programs = [str(folder) for folder in sorted(place.glob("programs/*/bin"))]
-    environment = {"CARGO_TARGET_DIR": f"{ROOT}/target/locked", "PATH": ":".join([enter.ENVIRONMENT["PATH"], *programs])}
+    # What cargo keeps to compile a changed crate faster is as large again as all it compiles.
+    environment = {
+        "CARGO_INCREMENTAL": "0",
+        "CARGO_TARGET_DIR": f"{ROOT}/target/locked",
+        "PATH": ":".join([enter.ENVIRONMENT["PATH"], *programs]),
+    }
     environment |= {key: os.environ[key] for key in ("CI", "RUSTDOCFLAGS") if key in os.environ}
     inner = ["cargo", *arguments.command]
     if arguments.net == "host":
@@ -129,7 +134,7 @@ def main() -> int:
     command.add_argument("command", nargs="+", metavar="-- ARGUMENT")
     command.set_defaults(run=cargo)
     command = commands.add_parser("image", help="build an image")
-    command.add_argument("name", choices=sorted(build.IMAGES))
+    command.add_argument("name", choices=sorted([*build.IMAGES, *build.PROFILES]))
     command.add_argument("--output", default=str(ROOT / "build"), metavar="DIR")
     command.add_argument("--fresh", action="store_true", help="compile everything anew")
     command.add_argument("--clock", default="", metavar="SHIFT", help="shift the build's clock, e.g. +40d (for tests)")

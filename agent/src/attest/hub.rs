@@ -18,7 +18,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::node::Node;
-use crate::config::{Hub, HubProtocol};
+use crate::config::{Hub, HubProtocol, Roots};
 
 /// Largest file of roots; Debian's has 220 kB.
 const LARGEST_ROOTS: u64 = 4 << 20;
@@ -28,7 +28,10 @@ pub(super) fn upstream(hub: &Hub, node: Arc<Node>) -> anyhow::Result<Upstream<No
     let host = hub.target.host();
     let name = ServerName::try_from(host.to_owned())
         .with_context(|| format!("the hub's name {host:?} is none that TLS can verify"))?;
-    let roots = roots(&hub.roots)?;
+    let roots = match &hub.roots {
+        Roots::File(path) => read_roots(path)?,
+        Roots::Pem(pem) => parse_roots(pem.as_bytes()).context("read hub.roots_pem")?,
+    };
     let check = NameCheck::new(name, roots).context("prepare to verify the hub's name")?;
     let dial = match hub.protocol {
         HubProtocol::Atls => Dial::AtlsNamed(check),
@@ -46,8 +49,8 @@ pub(super) fn upstream(hub: &Hub, node: Arc<Node>) -> anyhow::Result<Upstream<No
     Ok(Upstream::new(hub.target.clone(), connector, settings))
 }
 
-/// The certificates in a PEM file. One that cannot be read is not passed over in silence.
-fn roots(path: &Path) -> anyhow::Result<RootCertStore> {
+/// The certificates in a PEM file.
+fn read_roots(path: &Path) -> anyhow::Result<RootCertStore> {
     let opening = || format!("read the hub's roots, {}", path.display());
     let mut pem = Vec::new();
     let file = fs::File::open(path).with_context(opening)?;
@@ -57,13 +60,17 @@ fn roots(path: &Path) -> anyhow::Result<RootCertStore> {
         "{} is larger than {LARGEST_ROOTS} bytes",
         path.display()
     );
+    parse_roots(&pem).with_context(opening)
+}
+
+/// The certificates in a PEM text. One that cannot be read is not passed over in silence.
+fn parse_roots(pem: &[u8]) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let added = certificate.map(|certificate| roots.add(certificate));
-        added.with_context(opening)?.with_context(opening)?;
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        roots.add(certificate?)?;
     }
     if roots.is_empty() {
-        bail!("{} has no certificate", path.display());
+        bail!("there is no certificate");
     }
     Ok(roots)
 }
@@ -85,18 +92,18 @@ mod tests {
             certified.cert.pem()
         };
         let both = file((pem("a") + "a comment\n" + &pem("b")).as_bytes());
-        assert_eq!(roots(both.path()).unwrap().len(), 2);
+        assert_eq!(read_roots(both.path()).unwrap().len(), 2);
     }
 
     #[test]
     fn a_file_without_usable_roots_is_refused_and_named() {
-        let missing = roots(Path::new("/nowhere/roots.pem")).unwrap_err();
+        let missing = read_roots(Path::new("/nowhere/roots.pem")).unwrap_err();
         assert!(format!("{missing:#}").contains("/nowhere/roots.pem"));
         let garbage = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let huge = vec![b'\n'; usize::try_from(LARGEST_ROOTS).unwrap() + 1];
         for content in [&b""[..], b"nothing", garbage, &huge] {
             let file = file(content);
-            let error = format!("{:#}", roots(file.path()).unwrap_err());
+            let error = format!("{:#}", read_roots(file.path()).unwrap_err());
             assert!(error.contains(&*file.path().to_string_lossy()), "{error}");
         }
     }

@@ -5,21 +5,19 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
-use attested_http::Target;
+use anyhow::bail;
 use attester::Choice;
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
-use super::{Attest, Config, Hub, HubProtocol};
+use super::node::{
+    AzureSection, Boot, ClockSection, ConfigurationSection, IdentitySection, RegistrationSection,
+};
+use super::{Attest, Config, hub};
 
 /// `[::]` also takes IPv4 and is there before any address is, so nothing waits for the network.
 const ATTEST: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 7936);
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 14727);
-const HUB: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7937);
-
-/// What Debian's `ca-certificates` makes of the public certification authorities.
-const PUBLIC_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// What a drop-in sets.
 #[derive(Default, Deserialize)]
@@ -27,7 +25,15 @@ const PUBLIC_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 pub(super) struct File {
     #[serde(default)]
     attest: AttestSection,
-    hub: Option<HubSection>,
+    hub: Option<hub::Section>,
+    #[serde(default)]
+    clock: ClockSection,
+    #[serde(default)]
+    azure: AzureSection,
+    configuration: Option<ConfigurationSection>,
+    #[serde(default)]
+    identity: IdentitySection,
+    registration: Option<RegistrationSection>,
 }
 
 #[derive(Default, Deserialize)]
@@ -36,24 +42,19 @@ struct AttestSection {
     listen: Option<SocketAddr>,
     local: Option<SocketAddr>,
     names: Option<Vec<Name>>,
+    identity: Option<PathBuf>,
     #[serde(rename = "type")]
     kind: Option<Kind>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HubSection {
-    url: Option<Url>,
-    protocol: Option<HubProtocol>,
-    roots: Option<PathBuf>,
-    listen: Option<SocketAddr>,
 }
 
 impl File {
     /// Parses a drop-in.
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         // The error shows the line; trailing line ends would leave a hole in a log.
-        toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))
+        let file: Self = toml::from_str(text)
+            .map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))?;
+        file.hub.as_ref().map_or(Ok(()), hub::Section::check)?;
+        Ok(file)
     }
 
     /// Lets `later` have its way in everything that it sets.
@@ -62,12 +63,21 @@ impl File {
         replace(&mut self.attest.local, later.attest.local);
         replace(&mut self.attest.names, later.attest.names);
         replace(&mut self.attest.kind, later.attest.kind);
+        replace(&mut self.attest.identity, later.attest.identity);
         if let Some(later) = later.hub {
-            let hub = self.hub.get_or_insert_default();
-            replace(&mut hub.url, later.url);
-            replace(&mut hub.protocol, later.protocol);
-            replace(&mut hub.roots, later.roots);
-            replace(&mut hub.listen, later.listen);
+            self.hub.get_or_insert_default().replace_with(later);
+        }
+        self.clock.replace_with(later.clock);
+        self.azure.replace_with(later.azure);
+        if let Some(later) = later.configuration {
+            let section = self.configuration.get_or_insert_default();
+            section.replace_with(later);
+        }
+        self.identity.replace_with(later.identity);
+        if let Some(later) = later.registration {
+            self.registration
+                .get_or_insert_default()
+                .replace_with(later);
         }
     }
 
@@ -79,32 +89,34 @@ impl File {
             local: loopback("attest.local", self.attest.local.unwrap_or(LOCAL))?,
             names: names.into_iter().map(|name| name.0).collect(),
             kind: self.attest.kind.map_or(Choice::Auto, |kind| kind.0),
+            identity: self.attest.identity,
         };
-        let hub = self.hub.map(HubSection::finish).transpose()?;
-        Ok(Config { attest, hub })
+        let hub = self.hub.map(hub::Section::finish).transpose()?;
+        let configuration = self.configuration.map(ConfigurationSection::finish);
+        let registration = self.registration.map(RegistrationSection::finish);
+        let boot = Boot {
+            clock: self.clock.finish(),
+            wireserver: self.azure.finish(),
+            configuration: configuration.transpose()?,
+            identity: self.identity.finish()?,
+            registration: registration.transpose()?,
+        };
+        boot.check(attest.identity.as_deref())?;
+        if hub.is_none() && (boot.configuration.is_some() || boot.registration.is_some()) {
+            bail!("there is a [configuration] or [registration], but no [hub] to ask");
+        }
+        Ok(Config { attest, hub, boot })
     }
 }
 
-impl HubSection {
-    fn finish(self) -> anyhow::Result<Hub> {
-        let missing = |what: &str| format!("there is a [hub], but no file sets {what}");
-        Ok(Hub {
-            target: self.url.with_context(|| missing("hub.url"))?.0,
-            protocol: self.protocol.with_context(|| missing("hub.protocol"))?,
-            roots: self.roots.unwrap_or_else(|| PUBLIC_ROOTS.into()),
-            listen: loopback("hub.listen", self.listen.unwrap_or(HUB))?,
-        })
-    }
-}
-
-fn replace<T>(earlier: &mut Option<T>, later: Option<T>) {
+pub(super) fn replace<T>(earlier: &mut Option<T>, later: Option<T>) {
     if later.is_some() {
         *earlier = later;
     }
 }
 
 /// What is served in plain text is served to this machine only.
-fn loopback(setting: &str, address: SocketAddr) -> anyhow::Result<SocketAddr> {
+pub(super) fn loopback(setting: &str, address: SocketAddr) -> anyhow::Result<SocketAddr> {
     if !address.ip().is_loopback() {
         bail!("{setting} is {address}: plain text is served on loopback only, such as 127.0.0.1");
     }
@@ -123,28 +135,6 @@ impl TryFrom<String> for Name {
         ServerName::try_from(text.clone())
             .map(Self)
             .map_err(|_| format!("{text:?} is neither a DNS name nor an IP address"))
-    }
-}
-
-/// An address of a hub.
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-struct Url(Target);
-
-impl TryFrom<String> for Url {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let target: Target = text.parse().map_err(|error| format!("{error}"))?;
-        if !target.is_https() {
-            return Err(format!(
-                "{text:?} is not https: the hub has to prove its name"
-            ));
-        }
-        if target.base().query().is_some() {
-            return Err(format!("{text:?} has a query, expected a path at most"));
-        }
-        Ok(Self(target))
     }
 }
 

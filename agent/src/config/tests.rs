@@ -132,3 +132,146 @@ fn a_directory_or_file_that_cannot_be_read_is_named() {
     let error = Directory::with([("20.toml", &long)]).error();
     assert!(error.contains("20.toml is longer than"), "{error}");
 }
+
+const BOOT: &str = r#"
+[attest]
+identity = "/run/cvm-agent/identity/attest.pem"
+[configuration]
+path = "/api/configuration"
+[configuration.required]
+dns_name = "name"
+[identity]
+names = ["dns_name"]
+[identity.copies.attest]
+file = "/run/cvm-agent/identity/attest.pem"
+owner = "cvm-attest"
+reload = "cvm-attest.service"
+[registration]
+path = "/api/register"
+service = "instance"
+"#;
+
+#[test]
+fn the_boot_is_told_by_base_and_layer_together() {
+    let base = format!("{HUB}{BOOT}");
+    let layer = "[configuration]\nrefresh_seconds = 5\n[configuration.required]\n\"disk.key\" = \"text\"\n\
+                 [identity.copies.proxy]\nfile = \"/run/proxy.pem\"\nowner = \"root\"\n\
+                 [registration]\nchallenge = \"/api/challenge\"\n";
+    let config = Directory::with([("10-base.toml", &base), ("50-layer.toml", layer)]).read();
+    let boot = config.unwrap().boot;
+    assert!(!boot.clock.danger_unsynchronised);
+    assert_eq!(boot.wireserver, "http://168.63.129.16");
+    let configuration = boot.configuration.unwrap();
+    assert_eq!(configuration.refresh.as_secs(), 5);
+    let required: Vec<_> = configuration.required.keys().collect();
+    assert_eq!(required, ["disk.key", "dns_name"]);
+    assert_eq!(boot.identity.names, ["dns_name"]);
+    let owners: Vec<_> = boot.identity.copies.iter().map(|it| &it.owner).collect();
+    assert_eq!(owners, ["cvm-attest", "root"]);
+    let registration = boot.registration.unwrap();
+    assert_eq!(registration.challenge.unwrap(), "/api/challenge");
+}
+
+#[test]
+fn roots_of_a_later_file_replace_those_of_another_kind() {
+    let base = format!("{HUB}roots = \"/etc/roots.pem\"\n");
+    let layer = "[hub]\nroots_pem = \"pem\"\n[clock]\ndanger_unsynchronised = true\n";
+    let config =
+        Directory::with([("10-base.toml", base.as_str()), ("90-layer.toml", layer)]).read();
+    let config = config.unwrap();
+    assert_eq!(config.hub.unwrap().roots, Roots::Pem("pem".to_owned()));
+    assert!(config.boot.clock.danger_unsynchronised);
+    let files = [("10-base.toml", layer), ("90-layer.toml", base.as_str())];
+    let config = Directory::with(files).read().unwrap();
+    assert_eq!(
+        config.hub.unwrap().roots,
+        Roots::File("/etc/roots.pem".into())
+    );
+    let both = format!("{base}roots_pem = \"pem\"\n");
+    let error = Directory::with([("10-base.toml", both.as_str())]).error();
+    assert!(error.contains("10-base.toml"), "{error}");
+    assert!(error.contains("hub.roots and hub.roots_pem"), "{error}");
+}
+
+#[test]
+fn what_the_boot_cannot_do_is_refused_and_named() {
+    for (from, to, expected) in [
+        (HUB, "", "but no [hub] to ask"),
+        (
+            "path = \"/api/configuration\"\n",
+            "",
+            "no file sets configuration.path",
+        ),
+        (
+            "\"/api/configuration\"",
+            "\"api\"",
+            "configuration.path is \"api\"",
+        ),
+        (
+            "\"/api/configuration\"",
+            "\"/a?b\"",
+            "configuration.path is \"/a?b\"",
+        ),
+        (
+            "\"/api/register\"",
+            "\"/a b\"",
+            "registration.path is \"/a b\"",
+        ),
+        (
+            "service = \"instance\"",
+            "",
+            "no file sets registration.service",
+        ),
+        ("\"instance\"", "\"a/b\"", "registration.service is \"a/b\""),
+        ("\"name\"", "\"secret\"", "secret"),
+        ("\"name\"", "\"text\"", "identity.names has \"dns_name\""),
+        (
+            "names = [\"dns_name\"]",
+            "names = [\"a\"]",
+            "identity.names has \"a\"",
+        ),
+        (
+            "\"/api/register\"",
+            "\"/api/\"",
+            "registration.path is \"/api/\"",
+        ),
+        (
+            "\"/api/register\"",
+            "\"/a<b\"",
+            "registration.path is \"/a<b\"",
+        ),
+        (
+            "[identity.copies.attest]",
+            "[identity.copies.b]\nfile = \"/run/cvm-agent/identity/attest.pem\"\nowner = \"b\"\n[identity.copies.attest]",
+            "two of identity.copies",
+        ),
+        (
+            "identity = \"/run/cvm-agent/identity/attest.pem\"\n",
+            "",
+            "none is attest.identity",
+        ),
+        (
+            "file = \"/run/cvm-agent/identity/attest.pem\"",
+            "file = \"/etc/a.pem\"",
+            "below /run only",
+        ),
+        (
+            "file = \"/run/cvm-agent/identity/attest.pem\"",
+            "file = \"/run/../etc/a.pem\"",
+            "below /run only",
+        ),
+        ("owner = \"cvm-attest\"\n", "", "owner"),
+    ] {
+        let text = format!("{HUB}{BOOT}");
+        assert!(text.contains(from), "{from}");
+        let error =
+            Directory::with([("10-base.toml", text.replacen(from, to, 1).as_str())]).error();
+        assert!(error.contains(expected), "{to:?}: {error}");
+    }
+    let text = format!("{HUB}[registration]\npath = \"/a\"\nservice = \"instance\"\n");
+    let error = Directory::with([("10-base.toml", text.as_str())]).error();
+    assert!(error.contains("nobody serves"), "{error}");
+    let text = format!("{HUB}[configuration]\npath = \"/a\"\nrefresh_seconds = 0\n");
+    let error = Directory::with([("10-base.toml", text.as_str())]).error();
+    assert!(error.contains("refresh_seconds is 0"), "{error}");
+}

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use attestation::attester::Attester;
 use attestation::tls::{Acceptor, HandshakeError, Http, PeerVerifier, Protocol, VerifiedPeer};
@@ -72,5 +73,33 @@ impl<C: Send + 'static> Handshake<C> for Unencrypted {
                 peer: None,
             })
         })
+    }
+}
+
+/// A handshake that is replaced while the server runs, such as by one with a renewed certificate.
+/// Connections keep the one they came by.
+pub struct Replaceable<H>(RwLock<Arc<H>>);
+
+impl<H> Replaceable<H> {
+    /// Starts with `first`.
+    pub fn new(first: H) -> Self {
+        Self(RwLock::new(Arc::new(first)))
+    }
+
+    /// Does the handshakes of all connections from now on with `next`.
+    pub fn replace(&self, next: H) {
+        // Nothing can panic while it is locked, so a poisoned lock is as good as another.
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+    }
+
+    fn now(&self) -> Arc<H> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<C: Send + 'static, H: Handshake<C>> Handshake<C> for Arc<Replaceable<H>> {
+    fn accept(&self, socket: TcpStream, address: IpAddr) -> Accepting<'_, C> {
+        let handshake = self.now();
+        Box::pin(async move { handshake.accept(socket, address).await })
     }
 }

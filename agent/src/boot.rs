@@ -1,0 +1,259 @@
+//! `cvm-agent boot`: makes this machine a node, unattended, and keeps it one.
+//!
+//! Every stage takes what the former has proven, so that none can be left out or come too early; a
+//! stage of which the drop-ins say nothing is skipped. What can succeed later is tried for ever, ever
+//! more slowly, and says what it waits for. Nothing that was not verified is used instead. Meanwhile
+//! the configuration is fetched again, so that what is mended at the hub reaches a node that waits.
+//!
+//! I/O: see the stages; notifies systemd; handles SIGTERM, SIGINT, and SIGHUP (fetch the configuration
+//! now).
+
+mod check_in;
+mod clock;
+mod configuration;
+mod handover;
+mod hub;
+mod progress;
+mod refresh;
+mod registration;
+mod retry;
+mod units;
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use rustls::pki_types::ServerName;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
+
+use self::clock::Plausible;
+use self::configuration::Configuration;
+use self::handover::Served;
+use self::hub::Hub;
+use self::progress::Stage;
+use self::refresh::Refresh;
+use self::retry::until_done;
+use self::units::Units;
+use crate::config::{self, Config};
+use crate::identity::Identity;
+use crate::notify::{self, Notifier};
+
+/// What services that need a whole node are started by.
+const READY: &str = "cvm-ready.target";
+
+/// How often it is looked whether the certificate is still served.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// What `cvm-agent boot` is told.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Where the image's drop-ins are
+    #[arg(long, value_name = "DIR", default_value = config::DIRECTORY)]
+    config: PathBuf,
+
+    /// Below which directory the machine's /sys and the image's files are
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+
+    /// The command that starts and reloads units
+    #[arg(long, value_name = "FILE", default_value = "/usr/bin/systemctl")]
+    systemctl: PathBuf,
+}
+
+/// Boots, then watches until told to stop.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(8)
+        .build()
+        .context("start the runtime")?;
+    let result = runtime.block_on(until_stopped(args));
+    runtime.shutdown_background();
+    result
+}
+
+async fn until_stopped(args: Args) -> anyhow::Result<()> {
+    let config = Config::read(&args.config).context("read the configuration")?;
+    let notifier = Arc::new(Notifier::from_env().context("open NOTIFY_SOCKET")?);
+    let mut terminate = signal(SignalKind::terminate()).context("install signal handlers")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("install signal handlers")?;
+    let hangup = signal(SignalKind::hangup()).context("install signal handlers")?;
+    // Ready to be talked to. That the node is ready, the target says: systemd takes a pending start
+    // for a boot that is not over, and this one may wait for a hub or a disk for days.
+    notifier.send("READY=1");
+    tokio::spawn(notify::keep_alive(Arc::clone(&notifier)));
+
+    let machine = Machine {
+        hub: match &config.hub {
+            Some(hub) => Some(Hub::at(hub.listen)?),
+            None => None,
+        },
+        units: Units::new(args.systemctl),
+        root: args.root,
+        config,
+        notifier,
+    };
+    tokio::select! {
+        never = live(&machine, hangup) => match never {},
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    machine.notifier.send("STOPPING=1\nSTATUS=stopped");
+    Ok(())
+}
+
+/// What the boot works with.
+struct Machine {
+    config: Config,
+    hub: Option<Hub>,
+    units: Units,
+    /// What `/` is.
+    root: PathBuf,
+    notifier: Arc<Notifier>,
+}
+
+/// What was done, for a configuration or one before it.
+#[derive(Default)]
+struct Done {
+    identity: Option<(Vec<ServerName<'static>>, Identity)>,
+    /// The fingerprint of the certificate that the hub has.
+    registered: Option<String>,
+    is_ready: bool,
+}
+
+async fn live(machine: &Machine, hangup: Signal) -> Infallible {
+    check_in::start(machine);
+    let clock = clock::plausible(machine).await;
+    let mut refresh = Refresh::new(machine, hangup);
+    let mut configuration = refresh.first(&clock).await;
+    let mut clock = Some(clock);
+    let mut done = Done::default();
+    loop {
+        configuration = tokio::select! {
+            changed = refresh.changed(&configuration) => changed,
+            never = make(machine, &configuration, &mut clock, &mut done) => match never {},
+        };
+    }
+}
+
+/// Makes the machine the node that the configuration wants, and keeps it so. What is done already is
+/// not done again; this may be broken off at any wait, and begun again.
+async fn make(
+    machine: &Machine,
+    configuration: &Configuration,
+    clock: &mut Option<Plausible>,
+    done: &mut Done,
+) -> Infallible {
+    let identity = identity(machine, configuration, &mut done.identity).await;
+    let served = hand_over(machine, identity).await;
+    register(machine, identity, &served, &mut done.registered).await;
+    if let Some(clock) = clock {
+        clock::synchronise(machine, clock).await;
+    }
+    if let Some(clock) = clock.take() {
+        tokio::spawn(clock.watch());
+    }
+    if !done.is_ready {
+        ready(machine).await;
+        done.is_ready = true;
+    }
+    loop {
+        sleep(LOOK).await;
+        if !machine.serves(identity).await {
+            hand_over(machine, identity).await;
+        }
+    }
+}
+
+/// A key of this start, certified for the node's names.
+async fn identity<'a>(
+    machine: &Machine,
+    configuration: &Configuration,
+    done: &'a mut Option<(Vec<ServerName<'static>>, Identity)>,
+) -> &'a Identity {
+    let mut stage = machine.begin("identity");
+    // The drop-ins certify only what they also require, so only random numbers can be missing.
+    let mut make = async || -> anyhow::Result<_> {
+        let names = machine.names(configuration)?;
+        Ok(match done.take() {
+            Some((of, identity)) if of == names => (of, identity),
+            _ => {
+                let identity = Identity::generate(&names)?;
+                (names, identity)
+            }
+        })
+    };
+    let made = until_done(&mut stage, &mut make).await;
+    stage.done(&format!("certificate_sha256={}", made.1.fingerprint()));
+    &done.insert(made).1
+}
+
+/// Has services show it.
+async fn hand_over(machine: &Machine, identity: &Identity) -> Served {
+    let mut stage = machine.begin("handover");
+    let give = async || {
+        let settings = &machine.config.boot.identity;
+        handover::hand_over(
+            identity,
+            settings,
+            &machine.units,
+            machine.config.attest.local,
+        )
+        .await
+    };
+    let served = until_done(&mut stage, give).await;
+    stage.done("the attestation server shows the certificate");
+    served
+}
+
+/// Tells the hub.
+async fn register(
+    machine: &Machine,
+    identity: &Identity,
+    served: &Served,
+    done: &mut Option<String>,
+) {
+    let settings = machine.config.boot.registration.as_ref();
+    let Some((hub, settings)) = machine.hub.as_ref().zip(settings) else {
+        return;
+    };
+    if done.as_deref() == Some(identity.fingerprint()) {
+        return;
+    }
+    let mut stage = machine.begin("registration");
+    let tell = async || registration::register(hub, settings, identity, served).await;
+    until_done(&mut stage, tell).await;
+    stage.done("the hub has the certificate");
+    *done = Some(identity.fingerprint().to_owned());
+}
+
+/// Starts what needs a whole node.
+async fn ready(machine: &Machine) {
+    let mut stage = machine.begin("ready");
+    let start = async || machine.units.start(READY).await;
+    until_done(&mut stage, start).await;
+    stage.done("this node is ready");
+}
+
+impl Machine {
+    fn begin(&self, stage: &'static str) -> Stage<'_> {
+        Stage::begin(&self.notifier, stage)
+    }
+
+    /// What the certificate names besides the machine itself.
+    fn names(&self, configuration: &Configuration) -> anyhow::Result<Vec<ServerName<'static>>> {
+        let mut names = self.config.attest.names.clone();
+        names.extend(configuration.names(&self.config.boot.identity.names)?);
+        Ok(names)
+    }
+
+    /// Whether the attestation server shows this certificate now.
+    async fn serves(&self, identity: &Identity) -> bool {
+        let settings = &self.config.boot.identity;
+        let served = handover::check(identity, settings, self.config.attest.local);
+        served.await.is_ok()
+    }
+}

@@ -1,0 +1,80 @@
+//! Tells the hub which certificate this node's services show, and proves that the node has its key.
+//!
+//! The proof is of `docs/hub.md`, "Certificates". A hub that gives no challenge (404) is one of
+//! before there were proofs: it gets the certificate alone.
+//!
+//! I/O: asks the hub.
+
+use anyhow::Context;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use ring::digest::{SHA256, digest};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::handover::Served;
+use super::hub::Hub;
+use crate::config::node::Registration;
+use crate::identity::Identity;
+
+/// What is signed begins with this.
+const PURPOSE: &[u8] = b"builderhub registration v1\n";
+
+/// Longest challenge that is signed, in bytes. The known hub's has some 100.
+const LONGEST_CHALLENGE: usize = 1024;
+
+#[derive(Deserialize)]
+struct Challenge {
+    challenge: String,
+}
+
+/// Registers the certificate that is served: one that is not must not be told to anybody.
+///
+/// # Errors
+///
+/// The hub cannot be asked, or refuses; it says why. Doing it again is always right.
+pub(super) async fn register(
+    hub: &Hub,
+    settings: &Registration,
+    identity: &Identity,
+    _served: &Served,
+) -> anyhow::Result<()> {
+    let certificate = String::from_utf8(identity.pem().to_vec()).context("PEM is text")?;
+    let mut body = json!({ "tls_cert": certificate });
+    if let Some(challenge) = challenge(hub, settings).await? {
+        let message = message(&challenge, &settings.service, identity)?;
+        let signature = BASE64_STANDARD.encode(identity.sign(&message)?);
+        let proof = json!({ "challenge": challenge, "signature": signature });
+        body["proof"] = proof;
+    }
+    let path = format!("{}/{}", settings.path, settings.service);
+    let registered = hub.post(&path, body.to_string()).await;
+    registered.context("register the certificate")
+}
+
+async fn challenge(hub: &Hub, settings: &Registration) -> anyhow::Result<Option<String>> {
+    let Some(path) = &settings.challenge else {
+        return Ok(None);
+    };
+    let answer = hub.fetch_if_there(path).await;
+    let Some(answer) = answer.context("ask for a challenge to prove the key")? else {
+        return Ok(None);
+    };
+    let Challenge { challenge } = serde_json::from_slice(&answer).context("read the challenge")?;
+    anyhow::ensure!(
+        challenge.len() <= LONGEST_CHALLENGE && !challenge.contains('\n'),
+        "the challenge is longer than {LONGEST_CHALLENGE} bytes, or of several lines"
+    );
+    Ok(Some(challenge))
+}
+
+fn message(challenge: &str, service: &str, identity: &Identity) -> anyhow::Result<Vec<u8>> {
+    let leaf = identity.der().context("there is no certificate")?;
+    let mut message = PURPOSE.to_vec();
+    for part in [challenge, service] {
+        message.extend_from_slice(part.as_bytes());
+        message.push(b'\n');
+    }
+    message.extend_from_slice(digest(&SHA256, leaf).as_ref());
+    Ok(message)
+}

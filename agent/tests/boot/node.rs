@@ -1,0 +1,282 @@
+//! Both programs of a node, with a service manager that knows how to reload one and start a target.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use nix::unistd::{Uid, User};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+
+use crate::hub::Hub;
+
+/// Far more than anything here should take, on a slow machine too.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Below `/run`, as everything that has a key has to be.
+const RUN: &str = "/run/user";
+
+pub(crate) const SECRET: &str = "correct horse battery staple";
+
+/// A configuration that has what the drop-in requires, and a secret.
+pub(crate) fn configuration(dns_name: &str) -> Value {
+    json!({ "dns_name": dns_name, "public_ip": "192.0.2.7", "disk": { "key": SECRET } })
+}
+
+pub(crate) struct Node {
+    files: TempDir,
+    keys: TempDir,
+    attest: Child,
+    attests: PathBuf,
+    boot: Child,
+    local: SocketAddr,
+    notified: Receiver<String>,
+}
+
+impl Node {
+    pub(crate) async fn start(hub: &Hub) -> Self {
+        Self::start_with(hub.address, "refresh_seconds = 600").await
+    }
+
+    pub(crate) async fn start_with(hub: SocketAddr, setting: &str) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let keys = keys();
+        let local = own_address();
+        let me = User::from_uid(Uid::effective()).unwrap().unwrap().name;
+        let drop_in = DROP_IN
+            .replace("LOCAL", &local.to_string())
+            .replace("HUB", &hub.to_string())
+            .replace("KEYS", keys.path().to_str().unwrap())
+            .replace("SETTING", setting)
+            .replace("ME", &me);
+        // The test's hub is where the attestation server's proxy to one would be.
+        let (attests, _) = drop_in.split_once("[hub]").unwrap();
+        let config = |name: &str, drop_in: &str| {
+            let directory = files.path().join(name);
+            fs::create_dir(&directory).unwrap();
+            fs::write(directory.join("50-test.toml"), drop_in).unwrap();
+            directory
+        };
+        let (attests, boots) = (config("attest.d", attests), config("boot.d", &drop_in));
+        let notify = files.path().join("notify");
+        let notified = UnixDatagram::bind(&notify).unwrap();
+        let notified = read_all(notified);
+
+        let root = files.path().to_str().unwrap();
+        let attest = attestation(&files, &attests).await;
+        let systemctl = systemctl(files.path());
+        // When the image was built; and nothing that says what machine this is.
+        fs::create_dir_all(files.path().join("usr/lib")).unwrap();
+        fs::write(files.path().join("usr/lib/clock-epoch"), "").unwrap();
+        let options = ["boot", "--root", root, "--systemctl", systemctl.as_str()];
+        let boot = spawn(&options, &boots, &files, Some(&notify));
+        Self {
+            files,
+            keys,
+            attest,
+            attests,
+            boot,
+            local,
+            notified,
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.files.path().join("boot.log")).unwrap()
+    }
+
+    /// Waits until the boot's log has this text so many times.
+    pub(crate) async fn logged(&self, text: &str, times: usize) {
+        self.until(text, || self.log().matches(text).count() >= times)
+            .await;
+    }
+
+    pub(crate) async fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !is_so() {
+            assert!(Instant::now() < end, "not {what:?}:\n{}", self.log());
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What was started, by the service manager's own log.
+    pub(crate) fn started(&self) -> String {
+        fs::read_to_string(self.files.path().join("started")).unwrap_or_default()
+    }
+
+    /// What the attestation server serves.
+    pub(crate) async fn certificate(&self) -> String {
+        let mut socket = TcpStream::connect(self.local).await.unwrap();
+        let request = b"GET /cert HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n";
+        socket.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// SIGHUP, as a reload sends it.
+    pub(crate) async fn reload(&self) {
+        kill("-HUP", &self.boot).await;
+    }
+
+    /// All that systemd was told since the last time.
+    pub(crate) fn notifications(&self) -> Vec<String> {
+        self.notified.try_iter().collect()
+    }
+
+    /// The file with key and certificate.
+    pub(crate) fn key_file(&self) -> std::path::PathBuf {
+        self.keys.path().join("attest.pem")
+    }
+
+    /// Kills the attestation server and starts it again, as systemd does.
+    pub(crate) async fn restart_attestation(&mut self) {
+        self.attest.kill().await.unwrap();
+        self.attest = attestation(&self.files, &self.attests).await;
+    }
+
+    pub(crate) async fn reload_attestation(&self) {
+        kill("-HUP", &self.attest).await;
+    }
+
+    pub(crate) fn attestation_log(&self) -> String {
+        fs::read_to_string(self.files.path().join("attest.log")).unwrap()
+    }
+
+    /// SIGTERM; both must end by themselves and well.
+    pub(crate) async fn stop(mut self) -> String {
+        for child in [&mut self.boot, &mut self.attest] {
+            kill("-TERM", child).await;
+            let status = tokio::time::timeout(PATIENCE, child.wait()).await;
+            assert!(status.unwrap().unwrap().success());
+        }
+        self.log()
+    }
+}
+
+const DROP_IN: &str = r#"
+[attest]
+listen = "127.0.0.1:0"
+local = "LOCAL"
+identity = "KEYS/attest.pem"
+[hub]
+url = "https://hub.example"
+protocol = "ratls"
+listen = "HUB"
+[configuration]
+path = "/api/configuration"
+SETTING
+[configuration.required]
+public_ip = "address"
+dns_name = "name"
+"disk.key" = "text"
+[identity]
+names = ["public_ip", "dns_name"]
+[identity.copies.attest]
+file = "KEYS/attest.pem"
+owner = "ME"
+reload = "attest.service"
+[registration]
+path = "/api/register"
+service = "instance"
+challenge = "/api/challenge"
+[clock]
+danger_unsynchronised = true
+"#;
+
+/// An attestation server that is up: nothing else is ever reloaded.
+async fn attestation(files: &TempDir, config: &Path) -> Child {
+    let root = files.path().to_str().unwrap();
+    let child = spawn(&["attest", "--root", root], config, files, None);
+    fs::write(files.path().join("pid"), child.id().unwrap().to_string()).unwrap();
+    let log = || fs::read_to_string(files.path().join("attest.log")).unwrap();
+    let end = Instant::now() + PATIENCE;
+    while !log().contains(" serving ") {
+        assert!(Instant::now() < end, "{}", log());
+        sleep(Duration::from_millis(20)).await;
+    }
+    child
+}
+
+/// Reads at once, as systemd does: its queue takes ten.
+fn read_all(socket: UnixDatagram) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length) = socket.recv(&mut buffer) {
+            let said = String::from_utf8(buffer[..length].to_vec()).unwrap();
+            if sender.send(said).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// A directory in memory that this user may write to.
+fn keys() -> TempDir {
+    let mine = Path::new(RUN).join(Uid::effective().to_string());
+    let places = [mine, "/run/lock".into(), "/run".into()];
+    let made = places.iter().find_map(|place| TempDir::new_in(place).ok());
+    made.expect("a directory below /run that can be written to")
+}
+
+/// An address that no other test has: the port is below those that are given out, the address this
+/// process's and this call's own.
+fn own_address() -> SocketAddr {
+    static CALLS: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::from(([127, high | 0x80, low, call], 14727))
+}
+
+/// A service manager of two commands, which refuses all others.
+fn systemctl(directory: &Path) -> String {
+    let path = directory.join("systemctl");
+    let script = format!(
+        "#!/bin/sh\ncd {} || exit 1\ncase \"$*\" in\n\
+         'try-reload-or-restart -- attest.service') kill -HUP \"$(cat pid)\" ;;\n\
+         'start -- '*) echo \"$3\" >> started ;;\n\
+         *) echo \"no such command: $*\" >&2; exit 1 ;;\nesac\n",
+        directory.display()
+    );
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn spawn(options: &[&str], config: &Path, files: &TempDir, notify: Option<&Path>) -> Child {
+    let log = fs::File::create(files.path().join(format!("{}.log", options[0]))).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cvm-agent"));
+    command
+        .args(options)
+        .arg("--config")
+        .arg(config)
+        .env_remove("NOTIFY_SOCKET")
+        .stdin(Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true);
+    if let Some(notify) = notify {
+        command
+            .env("NOTIFY_SOCKET", notify)
+            .env("WATCHDOG_USEC", "2000000");
+    }
+    command.spawn().unwrap()
+}
+
+async fn kill(signal: &str, child: &Child) {
+    let id = child.id().unwrap().to_string();
+    let status = Command::new("kill").args([signal, &id]).status().await;
+    assert!(status.unwrap().success());
+}
