@@ -4,6 +4,9 @@
 //!
 //! I/O: none; the test reads `corpus/`.
 
+#[allow(dead_code, reason = "its JSON is among the seeds")]
+#[path = "../../encrypted-disk/tests/support/header.rs"]
+mod luks;
 #[path = "../../cvmctl/src/diff/decompress/lz4.rs"]
 mod lz4_decoder;
 #[path = "../../measurements/tests/support/mod.rs"]
@@ -22,12 +25,23 @@ use attestation::tpm_quote::{self, AkPublic};
 use attestation::{Collateral, Evidence, EvidenceKind};
 use attester::azure;
 use attester::tpm::{ResponseCode, response};
+use encrypted_disk::Key;
+use encrypted_disk::luks::{Header, KeyDerivation};
+use encrypted_disk::record::Unproven;
 use measurements::event_log::explain::{Logs, MachineLogs};
 use measurements::event_log::{EventLog, UserspaceLog};
 use measurements::predict::{pcr04, pcr11};
 use measurements::reference::ReferenceValues;
 use measurements::tdx::{self, MrtdOrder, Tdvf, TdxPrediction};
 use measurements::{Digests, Image, Prediction};
+use serde_json::{Value, json};
+use templates::compat::{Data, Mode, Mustache};
+use templates::{Format, Template, Values};
+use wireserver::GoalState;
+
+/// The key of the record among the seeds.
+static RECORD_KEY: LazyLock<Key> =
+    LazyLock::new(|| Key::parse("00112233445566778899aabbccddeeff").unwrap());
 
 /// What logs are compared with.
 static PREDICTION: LazyLock<Prediction> = LazyLock::new(|| {
@@ -313,12 +327,110 @@ pub fn ak_certificate(bytes: &[u8]) {
     }
 }
 
+/// What Azure's wireserver wants of a machine: what a report repeats of it is short and plain.
+pub fn goal_state(bytes: &[u8]) {
+    let Ok(goal_state) = GoalState::parse(bytes) else {
+        return;
+    };
+    let GoalState {
+        incarnation,
+        container,
+        instance,
+        ..
+    } = goal_state;
+    assert!(incarnation.bytes().all(|byte| byte.is_ascii_digit()));
+    for text in [incarnation, container, instance] {
+        assert!((1..=256).contains(&text.len()));
+        assert!(!text.chars().any(char::is_control));
+    }
+}
+
+/// The header of a data disk: JSON, or 4096 bytes of binary fields and then JSON, from which both copies are
+/// made, with the right checksums. Who allows more accepts what who allows less accepts.
+pub fn luks_header(bytes: &[u8]) {
+    let header = luks_copies(bytes);
+    let parsed = Header::parse(&header, KeyDerivation::Pbkdf2);
+    let more = Header::parse(&header, KeyDerivation::Argon2idToo);
+    assert!(parsed.is_err() || parsed == more);
+}
+
+fn luks_copies(bytes: &[u8]) -> Vec<u8> {
+    if bytes.starts_with(b"{") {
+        return luks::header(bytes);
+    }
+    let (binary, json) = bytes.split_at(bytes.len().min(4096));
+    luks::from_copy(binary, json)
+}
+
+/// The record beside a header: nobody makes one without the key.
+pub fn disk_record(bytes: &[u8]) {
+    if let Ok(record) = Unproven::parse(bytes) {
+        assert!(
+            record
+                .authenticate(&RECORD_KEY)
+                .is_none_or(|record| record.to_bytes(&RECORD_KEY) == bytes)
+        );
+    }
+}
+
 /// Overflows at one input in 2^48: found only by a fuzzer that sees its way there, in a program with debug
 /// assertions and overflow checks. The proof that `make fuzz` has all three.
 pub fn canary(bytes: &[u8]) {
     if let [b'c', b'a', b'n', b'a', b'r', b'y', ..] = bytes {
         debug_assert_eq!(black_box(u8::MAX) + 1, 0);
     }
+}
+
+/// A strict template, a zero byte, and a value: in every format, no value makes a line.
+pub fn template(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (source, value) = text.split_once('\0').unwrap_or((&text, "v"));
+    let values = |x: &str| {
+        let values = json!({ "x": x, "t": true, "l": [x, 1, { "x": x }], "o": { "x": x } });
+        Values::new(&values).unwrap()
+    };
+    for format in [
+        Format::Toml,
+        Format::Yaml,
+        Format::Json,
+        Format::Env,
+        Format::Haproxy,
+        Format::Text,
+    ] {
+        let Ok(template) = Template::parse("t", source, format) else {
+            continue;
+        };
+        let rendered = [value, "v"].map(|x| template.render(&values(x)));
+        let [Ok(rendered), Ok(harmless)] = rendered else {
+            continue;
+        };
+        let _ = format.parse(&rendered);
+        let lines = |text: &str| text.matches('\n').count();
+        // Raw text may have as many as it likes.
+        let is_raw = ["{{{", "{{&", "{{="].iter().any(|tag| source.contains(tag));
+        assert!(is_raw || lines(&rendered) == lines(&harmless));
+    }
+}
+
+/// A template of an existing image, a zero byte, and the configuration.
+pub fn mustache(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (source, values) = text.split_once('\0').unwrap_or((&text, "{}"));
+    let values = serde_json::from_str(values).unwrap_or_else(|_| json!({ "x": values }));
+    for mode in [Mode::Safe, Mode::Unsafe] {
+        let rendered = mustache_in(mode, source, &values);
+        if let (Mode::Safe, Some(rendered)) = (mode, rendered) {
+            // What is sanitised adds nothing but printable ASCII.
+            let odd = |text: &str| text.chars().filter(|c| !(' '..='~').contains(c)).count();
+            assert!(odd(source) > 0 || odd(&rendered) == 0);
+        }
+    }
+}
+
+fn mustache_in(mode: Mode, source: &str, values: &Value) -> Option<String> {
+    let data = Data::new(values, mode).ok()?;
+    let template = Mustache::parse("t", source).ok()?;
+    template.render(&data).ok().map(|(text, _)| text)
 }
 
 #[cfg(test)]

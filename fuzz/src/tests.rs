@@ -8,7 +8,7 @@ use super::*;
 type Target = (&'static str, fn(&[u8]));
 
 /// By the names that their programs have in Cargo.toml.
-const TARGETS: [Target; 25] = [
+const TARGETS: [Target; 30] = [
     ("ak_certificate", ak_certificate),
     ("ak_public", ak_public),
     ("attested_message", attested_message),
@@ -16,20 +16,25 @@ const TARGETS: [Target; 25] = [
     ("client_hello", client_hello),
     ("collateral", collateral),
     ("cpio", cpio),
+    ("disk_record", disk_record),
     ("event_log", event_log),
     ("evidence", evidence),
     ("file_system", file_system),
+    ("goal_state", goal_state),
     ("gpt", gpt),
     ("gpt_event", gpt_event),
     ("hcl_report", hcl_report),
     ("image", image),
+    ("luks_header", luks_header),
     ("lz4", lz4),
+    ("mustache", mustache),
     ("pe", pe),
     ("peer_certificate", peer_certificate),
     ("reference", reference),
     ("td_quote", td_quote),
     ("td_quote_answer", td_quote_answer),
     ("tdvf", tdvf),
+    ("template", template),
     ("tpm_quote", tpm_quote),
     ("tpm_response", tpm_response),
     ("userspace_log", userspace_log),
@@ -139,6 +144,7 @@ fn each_corpus_has_an_input_that_is_accepted() {
     )
     .is_ok()));
     assert!(any("td_quote", |i| TdQuote::parse(i).is_ok()));
+    assert!(any("goal_state", |i| GoalState::parse(i).is_ok()));
     assert!(any("hcl_report", |i| HclReport::parse(i).is_ok()));
     assert!(any("collateral", |i| Collateral::parse(i).is_ok()));
     assert!(any("client_hello", |i| matches!(
@@ -153,8 +159,35 @@ fn each_corpus_has_an_input_that_is_accepted() {
     let read = |i: &Vec<u8>| response::parse_pcrs(i, &registers).is_ok();
     assert!(corpus("tpm_response").iter().any(read));
     assert!(any("tpm_response", |i| response::parse_nv_buffer_max(i).is_ok()));
+    assert!(any("luks_header", |i| {
+        Header::parse(&luks_copies(i), KeyDerivation::Pbkdf2).is_ok()
+    }));
+    assert!(any("disk_record", |i| Unproven::parse(i)
+        .is_ok_and(|record| record.authenticate(&RECORD_KEY).is_some())));
     assert!(any("td_quote_answer", |i| azure::parse_answer(i).is_ok()));
     assert!(any("ak_certificate", |i| {
         azure::parse_ak_certificate(i, &CERTIFIED_AK).is_ok()
     }));
+    let renders = |source: &str, values: &str| {
+        let values = serde_json::from_str(values).unwrap_or_default();
+        super::mustache_in(Mode::Safe, source, &values).is_some_and(|text| text.contains("42"))
+    };
+    assert!(corpus("mustache").iter().any(|i| {
+        let text = String::from_utf8_lossy(i);
+        let parts = text.split_once('\0');
+        parts.is_some_and(|(source, values)| renders(source, values))
+    }));
+    for format in [
+        Format::Toml,
+        Format::Yaml,
+        Format::Json,
+        Format::Env,
+        Format::Haproxy,
+    ] {
+        assert!(corpus("template").iter().any(|i| {
+            let text = String::from_utf8_lossy(i);
+            let source = text.split('\0').next().unwrap_or_default();
+            source.contains("{{x}}") && Template::parse("t", source, format).is_ok()
+        }));
+    }
 }

@@ -1,0 +1,113 @@
+//! What can go wrong with a disk.
+//!
+//! I/O: looks whether the disk is still there.
+
+use std::io;
+
+use crate::ConfirmationError;
+use crate::find::{Disk, FindError};
+use crate::inspect::InspectError;
+use crate::luks::HeaderError;
+use crate::plan::Refusal;
+use crate::run::RunError;
+use crate::slots::OpenRefusal;
+
+/// Why there is no mounted disk.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// It was left alone, for what was seen on it.
+    #[error("the disk is left alone")]
+    Refused(#[from] Refusal),
+
+    /// It was left alone, for what the key says about it.
+    #[error("the disk is not opened")]
+    NotOpened(#[from] OpenRefusal),
+
+    /// It could not be looked at.
+    #[error("look at the disk")]
+    Inspect(#[from] InspectError),
+
+    /// The disk's device failed.
+    #[error("{action}")]
+    Device {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+
+    /// The folder for headers failed.
+    #[error("keep the header in memory")]
+    Scratch(#[source] io::Error),
+
+    /// A program failed.
+    #[error("use the disk")]
+    Run(#[from] RunError),
+
+    /// cryptsetup made a header that is not as it has to be.
+    #[error("make a header")]
+    Made(#[source] HeaderError),
+
+    /// cryptsetup made a header that does not take the key.
+    #[error("cryptsetup has made a header that does not take the key")]
+    MadeForAnotherKey,
+
+    /// The disk is being formatted.
+    #[error("the disk is half-formatted")]
+    HalfFormatted,
+
+    /// The file system has damage that is not repaired without being told to.
+    #[error("the file system is damaged (e2fsck: {code}): {said}")]
+    FileSystem {
+        /// The exit code.
+        code: i32,
+        /// What e2fsck said.
+        said: String,
+    },
+
+    /// The kernel's tree could not be read.
+    #[error("look at the machine")]
+    Find(#[from] FindError),
+
+    /// The confirmation is for another disk.
+    #[error(transparent)]
+    Confirmation(#[from] ConfirmationError),
+
+    /// The disk went away meanwhile.
+    #[error("the disk {name} has gone away")]
+    Vanished {
+        /// Its name.
+        name: String,
+        /// What failed because of it.
+        #[source]
+        source: Box<Self>,
+    },
+}
+
+impl DiskError {
+    /// Whether an operator's [`crate::Confirmation`] leads on: the disk is there, and sound, but for what is
+    /// on it. If it is false, trying again may help.
+    pub fn is_about_content(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.is_about_content(),
+            Self::NotOpened(_) => true,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn scratch(source: io::Error) -> Self {
+        Self::Scratch(source)
+    }
+
+    /// If the disk is gone, that is the reason.
+    pub(crate) fn or_vanished(self, disk: &Disk) -> Self {
+        if disk.is_there() {
+            return self;
+        }
+        Self::Vanished {
+            name: disk.name.clone(),
+            source: Box::new(self),
+        }
+    }
+}

@@ -1,0 +1,540 @@
+//! A disk from its first boot on, with faults and power cuts at every program that is called.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a panic in a test is a failing test, which is what is wanted"
+)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use encrypted_disk::{
+    Confirmation, Disk, DiskError, Event, Key, OpenRefusal, Refusal, Selector, Settings, Tools,
+    Volume,
+};
+use support::{Machine, Programs, Stop, key, other_key};
+
+fn find(machine: &Machine) -> Disk {
+    Disk::find(&Selector::AzureLun(10), "data", &machine.sysfs()).unwrap()
+}
+
+/// Does something with the machine's disk; what was told comes too.
+fn with_tools<T>(
+    programs: &mut Programs<'_>,
+    settings: &Settings,
+    act: impl FnOnce(&mut Tools<'_>, &Disk) -> Result<T, DiskError>,
+) -> (Result<T, DiskError>, Vec<Event>) {
+    let machine = programs.machine;
+    let mut events = Vec::new();
+    let mut tools = Tools {
+        settings,
+        sysfs: &machine.sysfs(),
+        run: programs,
+        progress: &mut |event| events.push(event),
+    };
+    let done = act(&mut tools, &find(machine));
+    assert_eq!(machine.scratch(), 0, "a header was left in memory");
+    (done, events)
+}
+
+fn prepare(programs: &mut Programs<'_>, key: &Key) -> Result<Volume, DiskError> {
+    let settings = programs.machine.settings();
+    with_tools(programs, &settings, |tools, disk| {
+        tools.prepare(disk, key, None)
+    })
+    .0
+}
+
+/// A machine whose disk has been formatted, and is closed.
+fn used() -> Machine {
+    let machine = Machine::azure();
+    prepare(&mut Programs::of(&machine), &key()).unwrap();
+    machine.reset();
+    machine
+}
+
+fn boot(machine: &Machine, key: &Key) -> Result<Volume, DiskError> {
+    machine.reset();
+    prepare(&mut Programs::of(machine), key)
+}
+
+#[test]
+fn first_boot_formats_and_second_boot_opens() {
+    let machine = Machine::azure();
+    let mut programs = Programs::of(&machine);
+    assert!(prepare(&mut programs, &key()).unwrap().is_new);
+    let path = |call: &String| call.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    let calls: Vec<_> = programs.calls.iter().map(path).collect();
+    let expected = [
+        "blkid --probe",
+        "wipefs --no-act",
+        "cryptsetup luksFormat",
+        "cryptsetup open",
+        "cryptsetup open",
+        "mkfs.ext4 -q",
+        "e2fsck -p",
+        "mount -t",
+    ];
+    assert_eq!(calls, expected);
+    let made = programs.file_system();
+    machine.reset();
+    let mut programs = Programs::of(&machine);
+    let volume = prepare(&mut programs, &key()).unwrap();
+    assert!(!volume.is_new && machine.is_mounted());
+    assert_eq!(volume.device.to_str(), Some("/dev/mapper/data"));
+    assert_eq!(programs.file_system(), made);
+    let open = programs
+        .calls
+        .iter()
+        .find(|call| call.starts_with("cryptsetup open"))
+        .unwrap();
+    assert!(
+        open.contains(
+            "--perf-no_read_workqueue --perf-no_write_workqueue --key-file=- /dev/sdb data"
+        ),
+        "{open}"
+    );
+    assert!(open.contains("--header=/run/disk-header-"), "{open}");
+    assert!(!open.contains("discards"), "{open}");
+    let mount = "mount -t ext4 -o nosuid,nodev,noatime,noexec /dev/mapper/data /persistent";
+    assert!(
+        programs.calls.iter().any(|call| call == mount),
+        "{:?}",
+        programs.calls
+    );
+    assert_eq!(programs.calls.last().unwrap(), "resize2fs /dev/mapper/data");
+}
+
+#[test]
+fn settings_become_options() {
+    let machine = Machine::azure();
+    let settings = Settings {
+        discards: true,
+        executes: true,
+        ..machine.settings()
+    };
+    let mut programs = Programs::of(&machine);
+    let prepare = |tools: &mut Tools<'_>, disk: &Disk| tools.prepare(disk, &key(), None);
+    with_tools(&mut programs, &settings, prepare).0.unwrap();
+    let calls = programs.calls.join("\n");
+    assert!(
+        calls.contains("--allow-discards") && calls.contains("nosuid,nodev,noatime /dev"),
+        "{calls}"
+    );
+    assert!(calls.contains("lazy_journal_init=0,discard"), "{calls}");
+}
+
+#[test]
+fn no_secret_is_an_argument() {
+    let machine = used();
+    let mut programs = Programs::of(&machine);
+    let settings = machine.settings();
+    with_tools(&mut programs, &settings, |tools, disk| {
+        tools.prepare(disk, &key(), None)?;
+        tools.grow(disk, &key())?;
+        tools.change_key(disk, &key(), &other_key())
+    })
+    .0
+    .unwrap();
+    let calls = programs.calls.join("\n");
+    assert!(
+        calls.contains("luksChangeKey") && calls.contains("resize data")
+            || calls.contains("resize --batch")
+    );
+    assert!(
+        !calls.contains("0011") && !calls.contains("ffee"),
+        "{calls}"
+    );
+}
+
+/// Power is cut before or after each program of a first boot; the next boot comes up, and the
+/// one after it finds the same file system.
+#[test]
+fn first_boot_that_is_cut_comes_up_next_time() {
+    let mut cuts = 0;
+    for number in 0.. {
+        let mut ended = false;
+        for stop in [Stop::Before(number), Stop::After(number)] {
+            let machine = Machine::azure();
+            let mut programs = Programs::of(&machine);
+            programs.stop = Some(stop);
+            ended = prepare(&mut programs, &key()).is_ok();
+            if ended {
+                break;
+            }
+            cuts += 1;
+            let volume =
+                boot(&machine, &key()).unwrap_or_else(|error| panic!("{stop:?}: {error:?}"));
+            // It was formatted unless it had been ready.
+            assert_eq!(volume.is_new, number < 6, "{stop:?}");
+            let made = Programs::of(&machine).file_system();
+            assert!(!boot(&machine, &key()).unwrap().is_new);
+            assert_eq!(Programs::of(&machine).file_system(), made);
+        }
+        if ended {
+            break;
+        }
+    }
+    assert_eq!(cuts, 16);
+}
+
+/// Without a serial, nothing that changes from start to start tells whether a half-formatted disk is the same.
+#[test]
+fn disk_without_a_serial_that_has_another_name_next_time_is_the_same() {
+    let machine = Machine::new();
+    machine.scsi("sdb", support::machine::DATA, "1:0:0:10");
+    let mut programs = Programs::of(&machine);
+    programs.stop = Some(Stop::Before(5));
+    prepare(&mut programs, &key()).unwrap_err();
+    let half = machine.image();
+    let machine = Machine::new();
+    machine.scsi("sdc", support::machine::DATA, "1:0:0:10");
+    fs::write(machine.path("dev/sdc"), half).unwrap();
+    // Where the file system of these tests goes.
+    fs::hard_link(machine.path("dev/sdc"), machine.path("dev/sdb")).unwrap();
+    assert!(boot(&machine, &key()).unwrap().is_new);
+}
+
+/// The same, but the agent alone is restarted: mappings and mounts stay.
+#[test]
+fn agent_that_is_stopped_goes_on() {
+    for number in 0..8 {
+        for stop in [Stop::Before(number), Stop::After(number)] {
+            let machine = Machine::azure();
+            let mut programs = Programs::of(&machine);
+            programs.stop = Some(stop);
+            prepare(&mut programs, &key()).unwrap_err();
+            let again = prepare(&mut Programs::of(&machine), &key());
+            again.unwrap_or_else(|error| panic!("{stop:?}: {error:?}"));
+            assert!(machine.is_mounted());
+            let mut programs = Programs::of(&machine);
+            prepare(&mut programs, &key()).unwrap();
+            // Everything was done: nothing but a look whether the disk has grown.
+            assert_eq!(programs.calls, ["resize2fs /dev/mapper/data"]);
+        }
+    }
+}
+
+#[test]
+fn key_change_that_is_cut_leaves_a_disk_that_opens() {
+    for number in 0..3 {
+        for stop in [Stop::Before(number), Stop::After(number)] {
+            let machine = used();
+            let made = Programs::of(&machine).file_system();
+            let settings = machine.settings();
+            let change =
+                |tools: &mut Tools<'_>, disk: &Disk| tools.change_key(disk, &key(), &other_key());
+            let mut programs = Programs::of(&machine);
+            programs.stop = Some(stop);
+            let is_done = with_tools(&mut programs, &settings, change).0.is_ok();
+            assert_eq!(is_done, number == 2);
+            assert!(boot(&machine, &if is_done { other_key() } else { key() }).is_ok());
+            // Asked once more, it is done, and a third time too.
+            for _ in 0..2 {
+                let changed = with_tools(&mut Programs::of(&machine), &settings, change).0;
+                changed.unwrap();
+            }
+            let error = boot(&machine, &key()).unwrap_err();
+            assert!(matches!(
+                error,
+                DiskError::NotOpened(OpenRefusal::WrongKey { .. })
+            ));
+            assert!(!boot(&machine, &other_key()).unwrap().is_new);
+            assert_eq!(Programs::of(&machine).file_system(), made);
+        }
+    }
+}
+
+#[test]
+fn wrong_key_is_said_and_changes_nothing() {
+    let machine = used();
+    let before = machine.image();
+    let error = boot(&machine, &other_key()).unwrap_err();
+    let DiskError::NotOpened(OpenRefusal::WrongKey { disk, ours }) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((disk, ours), (key().id(), other_key().id()));
+    assert!(machine.image() == before);
+    assert!(boot(&machine, &key()).is_ok());
+}
+
+#[test]
+fn foreign_data_are_kept() {
+    for (signature, offset) in [
+        (Some("ext4"), None),
+        (Some("gpt"), None),
+        (None, Some(100_u64 << 20)),
+    ] {
+        let machine = Machine::azure();
+        if let Some(offset) = offset {
+            machine.poke(offset, b"precious");
+        }
+        let before = machine.image();
+        let mut programs = Programs::of(&machine);
+        programs.signature = signature;
+        let error = prepare(&mut programs, &key()).unwrap_err();
+        assert!(error.is_about_content(), "{error:?}");
+        assert!(machine.image() == before);
+        assert!(
+            !programs
+                .calls
+                .iter()
+                .any(|call| call.starts_with("cryptsetup"))
+        );
+    }
+}
+
+#[test]
+fn header_of_an_attacker_is_not_given_to_cryptsetup() {
+    let machine = used();
+    let good = machine.image();
+    let null = support::header::header(
+        support::header::JSON
+            .replace("aes-xts-plain64", "cipher_null-ecb")
+            .as_bytes(),
+    );
+    for slots in [vec![0_u64], vec![8 << 20], vec![0, 8 << 20]] {
+        for slot in &slots {
+            machine.poke(*slot, &null);
+        }
+        machine.reset();
+        let mut programs = Programs::of(&machine);
+        let prepared = prepare(&mut programs, &key());
+        if slots.len() == 2 {
+            let error = prepared.unwrap_err();
+            assert!(
+                matches!(error, DiskError::NotOpened(OpenRefusal::HeaderChanged)),
+                "{error:?}"
+            );
+            assert!(
+                !programs
+                    .calls
+                    .iter()
+                    .any(|call| call.starts_with("cryptsetup"))
+            );
+        } else {
+            // The other slot is whole, and mends this one.
+            prepared.unwrap();
+            assert!(machine.image() == good);
+        }
+    }
+}
+
+#[test]
+fn authentic_header_that_is_not_allowed_is_refused_too() {
+    // As if an older version of ours, or who has the key, had made it.
+    let json = support::header::JSON.replace("aes-xts-plain64", "cipher_null-ecb");
+    let machine = Machine::azure();
+    let disk = find(&machine);
+    let header = support::header::header(json.as_bytes());
+    let sha256 = |bytes: &[u8]| ring::digest::digest(&ring::digest::SHA256, bytes);
+    let record = encrypted_disk::record::Record {
+        state: encrypted_disk::record::State::Ready,
+        sequence: 1,
+        disk_bytes: disk.bytes,
+        key: key().id(),
+        identity: sha256(disk.serial.as_bytes()).as_ref().try_into().unwrap(),
+        header: sha256(&header).as_ref().try_into().unwrap(),
+    };
+    machine.poke(0, &header);
+    machine.poke(4 << 20, &record.to_bytes(&key()));
+    let error = boot(&machine, &key()).unwrap_err();
+    let DiskError::NotOpened(OpenRefusal::Header(error)) = error else {
+        panic!("{error:?}")
+    };
+    assert!(error.to_string().contains("cipher_null-ecb"), "{error}");
+}
+
+#[test]
+fn header_that_changes_after_it_was_read_does_not_matter() {
+    let machine = used();
+    let good = machine.image();
+    let null = support::header::header(
+        support::header::JSON
+            .replace("aes-xts-plain64", "cipher_null-ecb")
+            .as_bytes(),
+    );
+    let seen = std::cell::RefCell::new(Vec::new());
+    let root = machine.root.path().to_owned();
+    let mut programs = Programs::of(&machine);
+    // When cryptsetup begins, the disk is another one, and what cryptsetup has is not.
+    programs.meanwhile = Box::new(|call| {
+        let given = call
+            .split(' ')
+            .find_map(|word| word.strip_prefix("--header=/"));
+        if let Some(given) = given {
+            seen.borrow_mut().push(fs::read(root.join(given)).unwrap());
+            machine.poke(0, &null);
+            machine.poke(8 << 20, &null);
+        }
+    });
+    prepare(&mut programs, &key()).unwrap();
+    drop(programs);
+    assert_eq!(seen.borrow().len(), 1);
+    assert!(seen.borrow()[0] == good[..4 << 20]);
+}
+
+#[test]
+fn read_only_and_vanishing_disks_are_said() {
+    let machine = Machine::azure();
+    machine.write("sys/devices/sdb-block/ro", "1");
+    let error = boot(&machine, &key()).unwrap_err();
+    assert!(matches!(error, DiskError::Refused(Refusal::ReadOnly)));
+    assert!(!error.is_about_content());
+    let machine = used();
+    let mut programs = Programs::of(&machine);
+    programs.stop = Some(Stop::After(2));
+    programs.meanwhile = Box::new(|call| {
+        if call.starts_with("cryptsetup") {
+            machine.unplug("sdb");
+        }
+    });
+    let error = prepare(&mut programs, &key()).unwrap_err();
+    assert_eq!(error.to_string(), "the disk sdb has gone away");
+}
+
+#[test]
+fn disk_that_is_shorter_than_it_says_cannot_be_read() {
+    let machine = Machine::azure();
+    let image = fs::File::options()
+        .write(true)
+        .open(machine.path("dev/sdb"))
+        .unwrap();
+    image.set_len(130 << 20).unwrap();
+    let error = boot(&machine, &key()).unwrap_err();
+    assert!(
+        matches!(error, DiskError::Refused(Refusal::Unreadable { .. })),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn damage_that_e2fsck_does_not_repair_is_an_error() {
+    let machine = used();
+    for code in [4, 8, 12, 16, 32, 128] {
+        machine.reset();
+        let mut programs = Programs::of(&machine);
+        programs.fsck = code;
+        let error = prepare(&mut programs, &key()).unwrap_err();
+        assert!(matches!(error, DiskError::FileSystem { .. }), "{error:?}");
+        assert!(!machine.is_mounted());
+    }
+    for code in [0, 1, 2, 3] {
+        machine.reset();
+        let mut programs = Programs::of(&machine);
+        programs.fsck = code;
+        prepare(&mut programs, &key()).unwrap();
+    }
+}
+
+#[test]
+fn operator_who_types_the_serial_has_a_refused_disk_formatted() {
+    let machine = used();
+    let old = Programs::of(&machine).file_system();
+    let disk = find(&machine);
+    let error = Confirmation::of(&disk, "60022480AA").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the disk's serial is \"60022480aa\", and has to be typed exactly"
+    );
+    let confirmation = Confirmation::of(&disk, "60022480aa").unwrap();
+    let settings = machine.settings();
+    let prepare_with = |key: Key| {
+        machine.reset();
+        let mut programs = Programs::of(&machine);
+        let prepare =
+            |tools: &mut Tools<'_>, disk: &Disk| tools.prepare(disk, &key, Some(&confirmation));
+        with_tools(&mut programs, &settings, prepare)
+    };
+    // With the right key it is not refused, and not formatted.
+    assert!(!prepare_with(key()).0.unwrap().is_new);
+    assert_eq!(Programs::of(&machine).file_system(), old);
+    let (volume, events) = prepare_with(other_key());
+    assert!(volume.unwrap().is_new && events.contains(&Event::Wipes));
+    assert!(boot(&machine, &key()).is_err());
+    assert!(!boot(&machine, &other_key()).unwrap().is_new);
+    // Another disk in its place is not meant.
+    machine.write("sys/devices/sdb-block/serial", "another");
+    let error = prepare_with(key()).0.unwrap_err();
+    assert!(matches!(error, DiskError::Confirmation(_)), "{error:?}");
+}
+
+#[test]
+fn confirmed_format_that_is_cut_is_refused_or_goes_on() {
+    let mut outcomes = BTreeSet::new();
+    for number in 0..8 {
+        let machine = used();
+        machine.poke(100 << 20, b"foreign");
+        let confirmation = Confirmation::of(&find(&machine), "60022480aa").unwrap();
+        let settings = machine.settings();
+        let prepare = |tools: &mut Tools<'_>, disk: &Disk| {
+            tools.prepare(disk, &other_key(), Some(&confirmation))
+        };
+        let mut programs = Programs::of(&machine);
+        programs.stop = Some(Stop::After(number));
+        with_tools(&mut programs, &settings, prepare).0.unwrap_err();
+        // Without a confirmation: refused as before, or finished. With one: comes up.
+        let outcome = match boot(&machine, &other_key()) {
+            Ok(_) => "comes up",
+            Err(error) => {
+                assert!(error.is_about_content(), "{error:?}");
+                "refused"
+            }
+        };
+        outcomes.insert(outcome);
+        machine.reset();
+        with_tools(&mut Programs::of(&machine), &settings, prepare)
+            .0
+            .unwrap();
+    }
+    assert_eq!(outcomes.len(), 2);
+}
+
+#[test]
+fn blank_disk_is_left_alone_if_the_configuration_says_so() {
+    let machine = Machine::azure();
+    let settings = Settings {
+        formats_blank: false,
+        ..machine.settings()
+    };
+    let prepare = |tools: &mut Tools<'_>, disk: &Disk| tools.prepare(disk, &key(), None);
+    let error = with_tools(&mut Programs::of(&machine), &settings, prepare)
+        .0
+        .unwrap_err();
+    assert!(matches!(
+        error,
+        DiskError::Refused(Refusal::FormatNotAllowed)
+    ));
+    let before = machine.image();
+    assert!(before.iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn closing_unmounts_and_unmaps_what_there_is() {
+    let machine = Machine::azure();
+    let settings = machine.settings();
+    let mut programs = Programs::of(&machine);
+    prepare(&mut programs, &key()).unwrap();
+    programs.calls.clear();
+    let close = |tools: &mut Tools<'_>, _: &Disk| tools.close();
+    with_tools(&mut programs, &settings, close).0.unwrap();
+    assert_eq!(
+        programs.calls,
+        ["umount /persistent", "cryptsetup close data"]
+    );
+    with_tools(&mut programs, &settings, close).0.unwrap();
+    assert_eq!(programs.calls.len(), 2);
+}
+
+#[test]
+fn settings_are_read_from_configuration() {
+    let text =
+        "mapping = 'd'\nmount-point = '/d'\nformats-blank = false\ncheck = 'danger-repair-all'";
+    let settings: Settings = toml::from_str(text).unwrap();
+    assert_eq!(settings.mapping, "d");
+    assert!(!settings.formats_blank && !settings.executes);
+    assert!(toml::from_str::<Settings>("formats-blanc = true").is_err());
+}
