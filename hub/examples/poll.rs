@@ -1,11 +1,14 @@
 //! Many nodes poll one hub: how long do answers take, and is anything lost?
 //!
 //! `cargo run --example poll -- PROGRAM [DATABASE] [NODES] [SECONDS] [INTERVAL]`: starts the program
-//! on a fresh database (a file by default), adds the nodes' builders with a configuration of the
-//! usual size, lets each node poll on a connection of its own every INTERVAL seconds, and prints the
-//! distribution. The answers and the events in the log have to be as many.
+//! on a fresh database, adds the nodes' builders with a configuration of the usual size, lets each
+//! node poll on a connection of its own every INTERVAL seconds, and prints the distribution. The
+//! answers and the events in the log have to be as many.
 //!
-//! I/O: starts the program; a temporary directory; loopback connections.
+//! DATABASE is `-` for a SQLite file, `postgres` for a PostgreSQL with `fsync` that is started here, or
+//! the URL of an empty database.
+//!
+//! I/O: starts the program, perhaps PostgreSQL; temporary directories; loopback connections.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +16,13 @@
     clippy::panic,
     reason = "a panic ends the measurement, which is what is wanted"
 )]
+
+#[allow(
+    dead_code,
+    reason = "the tests' server, of which this needs less than they do"
+)]
+#[path = "../tests/hub/support/postgres.rs"]
+mod postgres;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -74,10 +84,11 @@ async fn main() {
     let (nodes, seconds, interval) = (number(3, 2000), number(4, 30), number(5, 10));
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("hub.sqlite").display().to_string();
-    let database = arguments
-        .get(2)
-        .filter(|name| *name != "-")
-        .unwrap_or(&file);
+    let database = match arguments.get(2).map_or("-", String::as_str) {
+        "-" => file,
+        "postgres" => postgres::fresh_database(true),
+        url => url.to_owned(),
+    };
     let key = directory.path().join("key");
     assert!(
         Command::new(program)
@@ -91,7 +102,7 @@ async fn main() {
     hub.args([
         "serve",
         "--database",
-        database,
+        &database,
         "--disable-admin-auth",
         "--trust-proxy-headers",
     ]);

@@ -18,13 +18,14 @@ mod sqlite;
 mod value;
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use session::Session;
 pub(crate) use value::{Row, Value};
 
-/// How often a command that collides with others is run before it is given up.
-const ATTEMPTS: u32 = 12;
+/// How long a command that collides with others is run again before it is given up: on a machine
+/// with much else to do, many hubs can be in each other's way for some time.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why something could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -133,10 +134,11 @@ impl Database {
 
     /// Runs a command; when this returns, what it did is on the disk.
     pub(crate) async fn write<C: Command>(&self, command: &C) -> Result<C::Output, Error> {
+        let start = Instant::now();
         let mut attempt = 1;
         loop {
             match self.attempt(command).await {
-                Err(Error::Conflict) if attempt < ATTEMPTS => {
+                Err(Error::Conflict) if start.elapsed() < PATIENCE => {
                     tokio::time::sleep(pause(attempt)).await;
                     attempt = attempt.saturating_add(1);
                 }
@@ -161,16 +163,13 @@ impl Database {
     }
 }
 
-/// Longer each time, and different for those that collided.
+/// Longer each time, and different for those that collided: between half of a step and one and a
+/// half.
 fn pause(attempt: u32) -> Duration {
-    let spread = u64::from(
-        std::time::UNIX_EPOCH
-            .elapsed()
-            .map_or(0, |now| now.subsec_nanos()),
-    );
-    let step = 2_u64.saturating_pow(attempt.min(7));
-    Duration::from_micros(
-        step.saturating_mul(1000)
-            .saturating_add(spread.rem_euclid(5000)),
-    )
+    let moment = std::time::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |now| u64::from(now.subsec_nanos()) / 1000);
+    let step = 2_u64.saturating_pow(attempt.min(7)).saturating_mul(1000);
+    let spread = moment.checked_rem(step).unwrap_or_default();
+    Duration::from_micros((step / 2).saturating_add(spread))
 }

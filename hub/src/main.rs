@@ -17,10 +17,12 @@ mod front;
 mod hub;
 mod import;
 mod limiter;
+mod log;
 mod matching;
 mod merge;
 mod metrics;
 mod node;
+mod options;
 mod private_file;
 mod records;
 mod reply;
@@ -86,7 +88,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         .build()?;
     match arguments.command {
         Command::Serve(arguments) => {
-            start_log();
+            log::start(&arguments.log)?;
             runtime.block_on(serve::run(*arguments))?;
         }
         Command::Import(arguments) => runtime.block_on(import::run(arguments))?,
@@ -98,11 +100,4 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Key(KeyCommand::New { file }) => sealing::Keys::create(&file)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn start_log() {
-    let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    log.with_ansi(false).init();
 }

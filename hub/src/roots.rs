@@ -13,27 +13,37 @@ use rustls_pki_types::pem::PemObject;
 /// Where Debian and others keep the certificates that the system trusts.
 const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// Reads the roots out of a PEM file; without one, the system's.
+/// Reads the roots out of a PEM file, all of which have to be good; without one, the system's.
 pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<RootCertStore> {
     let path = file.unwrap_or(Path::new(SYSTEM));
     let context = || format!("read the trust roots in {}", path.display());
-    let certificates: Result<Vec<CertificateDer<'_>>, _> = CertificateDer::pem_file_iter(path)
-        .with_context(context)?
-        .collect();
-    let mut roots = RootCertStore::empty();
-    let (_, unreadable) = roots.add_parsable_certificates(certificates.with_context(context)?);
+    let pem = std::fs::read(path).with_context(context)?;
+    match file {
+        Some(_) => parse(&pem).with_context(context),
+        None => {
+            let (roots, _) = usable(&pem).with_context(context)?;
+            Ok(roots)
+        }
+    }
+}
+
+/// Reads roots in PEM; one that was given explicitly has to count.
+pub(crate) fn parse(pem: &[u8]) -> anyhow::Result<RootCertStore> {
+    let (roots, unusable) = usable(pem)?;
     ensure!(
-        !roots.is_empty(),
-        "{} holds no usable certificate",
-        path.display()
-    );
-    // One that we were given explicitly has to count.
-    ensure!(
-        file.is_none() || unreadable == 0,
-        "{} holds {unreadable} certificates that can't be used as roots",
-        path.display()
+        unusable == 0,
+        "{unusable} certificates can't be used as roots"
     );
     Ok(roots)
+}
+
+/// The roots, and how many others there are.
+fn usable(pem: &[u8]) -> anyhow::Result<(RootCertStore, usize)> {
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let mut roots = RootCertStore::empty();
+    let (_, unusable) = roots.add_parsable_certificates(certificates?);
+    ensure!(!roots.is_empty(), "there is no usable certificate");
+    Ok((roots, unusable))
 }
 
 /// A client that trusts these roots and has no certificate of its own.

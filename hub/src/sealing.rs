@@ -1,4 +1,5 @@
-//! Secrets at rest: AES-256-GCM under a key from a file.
+//! Secrets at rest: AES-256-GCM under a key from a file, or from a program that writes what a file
+//! would hold.
 //!
 //! The file holds one key a line, `id:` and 64 hexadecimal digits; the first seals, all of them open.
 //! To rotate, put a new line first, restart, and have what is stored sealed anew. What is sealed is
@@ -24,8 +25,8 @@ use crate::private_file;
 /// Why a stored secret can't be opened, or sealed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum SealError {
-    /// The key file doesn't have its key.
-    #[error("no key {0:?} in the key file")]
+    /// Its key is not among those that were given.
+    #[error("no key {0:?} among the keys for secrets")]
     UnknownKey(String),
     /// It was changed, belongs to another, or the key has the wrong value.
     #[error("it is damaged, not of this owner, or the key {0:?} has another value")]
@@ -63,7 +64,12 @@ impl Keys {
         Self::parse(&text).with_context(|| format!("read the key file {}", path.display()))
     }
 
-    fn parse(text: &str) -> anyhow::Result<Self> {
+    /// Reads what a key file holds.
+    ///
+    /// # Errors
+    ///
+    /// If it has not exactly the form above; nothing of it is in the error.
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let keys = lines.enumerate().map(|(index, line)| {
             Key::parse(line).with_context(|| format!("key {}", index.saturating_add(1)))

@@ -3,10 +3,13 @@
 //! I/O: the listening sockets, the database, the files that options name, signals.
 
 mod attested;
+mod identity;
+mod mutual;
 mod options;
+mod reload;
+mod secret_keys;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -14,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use attestation::tls::Nobody;
 use attested_http::Server;
-use attested_http::server::{Limits, Unencrypted};
+use attested_http::server::{Handshake, Limits, Unencrypted};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -22,7 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::admin_auth::AdminAuth;
 use crate::configuration::Sources;
-use crate::database::{Database, postgres};
+use crate::database::Database;
 use crate::event_log::EventLog;
 use crate::front;
 use crate::hub::{Hub, Settings};
@@ -31,9 +34,9 @@ use crate::metrics::Metrics;
 use crate::records::events::Prune;
 use crate::required::Required;
 use crate::routes::Listener;
-use crate::sealing::Keys;
 use crate::text;
 pub(crate) use options::{DatabaseArguments, ServeArguments};
+use reload::Reload;
 
 /// How often what is too old is looked for.
 const PRUNING: Duration = Duration::from_secs(3600);
@@ -41,7 +44,8 @@ const PRUNING: Duration = Duration::from_secs(3600);
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     arguments.check()?;
-    let keys = keys(&arguments)?;
+    let keys = arguments.secret_keys.keys(arguments.database.location());
+    let keys = keys.await?;
     let admin = admin(&arguments)?;
     let required = required(&arguments.required_keys)?;
     let location = arguments.database.location();
@@ -65,8 +69,20 @@ pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         is_ready: AtomicBool::new(true),
         database,
     });
+    let mutual = arguments.mutual.read()?;
+    let front = attested::Front::new(&arguments.attested).await?;
+    let mut reloads: Vec<Arc<dyn Reload>> = Vec::new();
+    reloads.extend(mutual.iter().map(|mutual| Arc::clone(mutual) as _));
+    reloads.extend(front.iter().map(|front| front.reloaded() as _));
+    let mut servers = JoinSet::new();
     // Before anything is announced: who reads that it listens may stop it at once.
     let stop = stop_signal(Arc::clone(&hub))?;
+    if !reloads.is_empty() {
+        let hangup = signal(SignalKind::hangup()).context("wait for SIGHUP")?;
+        let interval = Duration::from_secs(arguments.tls_reload_seconds);
+        let watch = reload::watch(reloads, hangup, interval, stopped(stop.clone()));
+        servers.spawn(watch);
+    }
     // All sockets before any request: a port that is taken is found out at once.
     let mut sockets = Vec::new();
     for (listener, address) in arguments.listeners() {
@@ -79,10 +95,16 @@ pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         );
         sockets.push((listener, socket));
     }
-    let front = attested::Front::new(&arguments).await?;
-    let mut servers = JoinSet::new();
     for (listener, socket) in sockets {
-        servers.spawn(serve(Arc::clone(&hub), listener, socket, stop.clone()));
+        let (hub, stop) = (Arc::clone(&hub), stop.clone());
+        match &mutual {
+            Some(mutual) if listener == Listener::Main => {
+                servers.spawn(serve(hub, listener, socket, mutual.handshake(), stop));
+            }
+            _ => {
+                servers.spawn(serve(hub, listener, socket, Unencrypted, stop));
+            }
+        }
     }
     if let Some(front) = front {
         announce(Listener::Attested, front.address()?);
@@ -106,10 +128,11 @@ async fn serve(
     hub: Arc<Hub>,
     listener: Listener,
     socket: TcpListener,
+    handshake: impl Handshake<Nobody>,
     stop: watch::Receiver<bool>,
 ) {
     let service = front::Plain { hub, listener };
-    let server = Server::<Nobody, _, _>::new(socket, Unencrypted, service, limits());
+    let server = Server::<Nobody, _, _>::new(socket, handshake, service, limits());
     let draining = server.run(stopped(stop), None, || {}).await;
     let cut = draining.finish().await;
     if cut.requests > 0 {
@@ -181,25 +204,6 @@ async fn prune(hub: Arc<Hub>, retention: Duration, stop: watch::Receiver<bool>) 
         () = forever => {}
         () = stopped(stop) => {}
     }
-}
-
-fn keys(arguments: &ServeArguments) -> anyhow::Result<Keys> {
-    if let Some(path) = &arguments.secrets_key_file {
-        return Keys::read(path);
-    }
-    let location = arguments.database.location();
-    if postgres::is_url(location) {
-        bail!("PostgreSQL needs --secrets-key-file: make one with `builderhub key new FILE`");
-    }
-    let mut path = location.to_owned();
-    path.push_str(".key");
-    let path = PathBuf::from(path);
-    if !path.exists() {
-        Keys::create(&path)?;
-        let path = path.display();
-        tracing::warn!(%path, "made a key for secrets: keep a copy, and away from the database's");
-    }
-    Keys::read(&path)
 }
 
 fn admin(arguments: &ServeArguments) -> anyhow::Result<Option<AdminAuth>> {

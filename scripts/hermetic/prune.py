@@ -1,6 +1,6 @@
 """Forgets what of the cache has not been used for a while: trees of earlier locks, places of checkouts that are gone.
 
-A tools tree is 1.7 GB and every lock makes another. Blobs are kept: they are small, and a lock that
+A tools tree is 2.3 GB and every lock makes another. Blobs are kept: they are small, and a lock that
 is checked out again wants them.
 
 I/O: time stamps of directories in the cache; removes directories.

@@ -137,7 +137,7 @@ pub(crate) enum SecretsCommand {
     },
     /// Takes them away
     Delete { name: String },
-    /// Seals all secrets of all builders with the first key of the hub's key file
+    /// Seals all secrets of all builders with the first of the hub's keys for secrets
     Rotate,
 }
 

@@ -10,6 +10,7 @@ mod tls;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -134,6 +135,41 @@ impl PostgresConnection {
             .execute(&statement, &references(parameters))
             .await;
         changed.map_err(classify)
+    }
+
+    /// Sends all before the first answer is there: else each would take a round trip to the server.
+    pub(super) async fn execute_each<const N: usize>(
+        &mut self,
+        sql: &'static str,
+        all: &[[Value; N]],
+    ) -> Result<(), Error> {
+        let statement = self.prepare(sql).await?;
+        let client = &self.client;
+        let mut failed = None;
+        let mut running: Vec<_> = all
+            .iter()
+            .map(|parameters| {
+                let (statement, parameters) = (statement.clone(), references(parameters));
+                Box::pin(async move { client.execute(&statement, &parameters).await })
+            })
+            .collect();
+        // A statement is sent when it is polled for the first time; answers come in the same order.
+        std::future::poll_fn(|context| {
+            running.retain_mut(|one| match one.as_mut().poll(context) {
+                Poll::Ready(Ok(_)) => false,
+                Poll::Ready(Err(error)) => {
+                    failed.get_or_insert(error);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            match (failed.take(), running.is_empty()) {
+                (Some(error), _) => Poll::Ready(Err(classify(error))),
+                (None, true) => Poll::Ready(Ok(())),
+                (None, false) => Poll::Pending,
+            }
+        })
+        .await
     }
 
     pub(super) async fn batch(&mut self, sql: &str) -> Result<(), Error> {

@@ -51,6 +51,25 @@ impl Session {
         }
     }
 
+    /// Runs a statement once for each of many sets of parameters, in their order, without waiting for
+    /// one before the next is sent.
+    pub(crate) async fn execute_each<const N: usize>(
+        &mut self,
+        sql: &'static str,
+        all: &[[Value; N]],
+    ) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(lease) => {
+                let connection = lease.connection()?;
+                for parameters in all {
+                    sqlite::execute(connection, sql, parameters)?;
+                }
+                Ok(())
+            }
+            Self::Postgres(lease) => lease.connection()?.execute_each(sql, all).await,
+        }
+    }
+
     /// Runs statements without parameters.
     pub(super) async fn batch(&mut self, sql: &str) -> Result<(), Error> {
         match self {

@@ -6,7 +6,7 @@
 use serde_json::{Value as Json, json};
 
 use super::Page;
-use crate::database::{Command, Error, Row, Session};
+use crate::database::{Command, Error, Row, Session, Value};
 use crate::text;
 
 /// Who did something.
@@ -62,46 +62,62 @@ impl Actor {
 
 /// Writes an event, and of a node's, when it was heard of.
 pub(crate) async fn record(tx: &mut Session, event: &Event) -> Result<(), Error> {
+    record_all(tx, std::slice::from_ref(event)).await
+}
+
+async fn record_all(tx: &mut Session, events: &[Event]) -> Result<(), Error> {
     let now = text::now();
-    let Event {
-        actor,
-        event,
-        builder,
-        detail,
-    } = event;
-    tx.execute(
+    let rows: Vec<_> = events.iter().map(|event| event.row(now)).collect();
+    tx.execute_each(
         "INSERT INTO hub_events (at, actor_kind, actor, event, builder, measurement, address, detail)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        [
-            now.into(),
-            actor.kind.into(),
-            (&actor.name).into(),
-            (*event).into(),
-            builder.clone().into(),
-            actor.measurement.clone().into(),
-            (&actor.address).into(),
-            detail.into(),
-        ],
+        &rows,
     )
     .await?;
-    let (Some(measurement), Some(builder)) = (&actor.measurement, builder) else {
+    let contacts: Vec<_> = events
+        .iter()
+        .filter_map(|event| event.contact(now))
+        .collect();
+    if contacts.is_empty() {
         return Ok(());
-    };
+    }
     // The builder may have been deleted meanwhile.
-    tx.execute(
+    tx.execute_each(
         "INSERT INTO hub_contacts (builder, at, measurement, address)
          SELECT name, $2, $3, $4 FROM hub_builders WHERE name = $1
          ON CONFLICT (builder) DO UPDATE
          SET at = excluded.at, measurement = excluded.measurement, address = excluded.address",
+        &contacts,
+    )
+    .await
+}
+
+impl Event {
+    fn row(&self, now: i64) -> [Value; 8] {
+        let actor = &self.actor;
         [
+            now.into(),
+            actor.kind.into(),
+            (&actor.name).into(),
+            self.event.into(),
+            self.builder.clone().into(),
+            actor.measurement.clone().into(),
+            (&actor.address).into(),
+            (&self.detail).into(),
+        ]
+    }
+
+    /// Of a node's: which builder was heard of, when, running what, where.
+    fn contact(&self, now: i64) -> Option<[Value; 4]> {
+        let (measurement, builder) = (self.actor.measurement.as_ref()?, self.builder.as_ref()?);
+        let address = &self.actor.address;
+        Some([
             builder.into(),
             now.into(),
             measurement.into(),
-            (&actor.address).into(),
-        ],
-    )
-    .await?;
-    Ok(())
+            address.into(),
+        ])
+    }
 }
 
 /// Writes several events at once.
@@ -111,10 +127,7 @@ impl Command for RecordAll {
     type Output = ();
 
     async fn run(&self, tx: &mut Session) -> Result<(), Error> {
-        for event in &self.0 {
-            record(tx, event).await?;
-        }
-        Ok(())
+        record_all(tx, &self.0).await
     }
 }
 

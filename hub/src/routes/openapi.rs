@@ -82,15 +82,24 @@ fn operation(route: &Route) -> Json {
     operation
 }
 
-/// What a route may answer instead of 200.
+/// What a route may answer instead of 200. Not listed is what has nothing to do with the route: 400
+/// for a request that isn't HTTP.
 fn statuses(route: &Route) -> Vec<u16> {
-    let by_kind: &[u16] = match route.auth {
-        Auth::None if route.path == "/style.css" => &[],
-        Auth::None => &[500, 503],
-        Auth::Node => &[403, 413, 429, 500, 503],
-        Auth::Admin => &[401, 413, 429, 500, 503],
-    };
-    let mut statuses: Vec<u16> = route.refuses.iter().chain(by_kind).copied().collect();
+    // A body that is too large, or takes too long.
+    let mut statuses = vec![413, 503];
+    statuses.extend(route.refuses);
+    if route.action.asks_database() {
+        statuses.push(500);
+    }
+    match route.auth {
+        Auth::None => {}
+        Auth::Node => statuses.extend([403, 429]),
+        Auth::Admin => statuses.extend([401, 429]),
+    }
+    // From another site's page.
+    if route.auth == Auth::Admin && route.method != "GET" {
+        statuses.push(403);
+    }
     statuses.sort_unstable();
     statuses.dedup();
     statuses

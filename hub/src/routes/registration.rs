@@ -1,7 +1,7 @@
 //! Registration of credentials, and the challenge whose signature proves a key.
 //!
 //! A challenge is `EXPIRY.NONCE.TAG`: seconds since 1970, 16 random bytes, and an HMAC over both and
-//! the builder's name; the hub keeps nothing, and any hub with the same key file knows it again. It
+//! the builder's name; the hub keeps nothing, and any hub with the same keys knows it again. It
 //! is good for ten minutes, and more than once: whoever repeats a registration repeats it for the
 //! same builder, service and certificate.
 //!

@@ -106,6 +106,19 @@ pub(crate) enum AdminAction {
     DeleteDocument(Kind),
 }
 
+impl Action {
+    /// Whether the answer depends on the database.
+    pub(crate) fn asks_database(self) -> bool {
+        match self {
+            Self::Live | Self::Ready | Self::Drain | Self::Undrain => false,
+            Self::Metrics | Self::OpenApi | Self::Style => false,
+            Self::Measurements | Self::ProductionPeers | Self::NetworkPeers => true,
+            Self::Configuration | Self::Peers | Self::Challenge | Self::Register => true,
+            Self::Page | Self::Admin(_) => true,
+        }
+    }
+}
+
 const MAIN: &[Listener] = &[Listener::Main];
 const NODES: &[Listener] = &[Listener::Main, Listener::Attested];
 const INTERNAL: &[Listener] = &[Listener::Internal];

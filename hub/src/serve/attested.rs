@@ -5,7 +5,7 @@
 //! connection. Headers are not looked at. Whether the measurement is active is asked of the database
 //! for each request, so that deactivating one takes effect at once, also on open connections.
 //!
-//! The hub itself proves its name by an ordinary certificate.
+//! The hub itself proves its name by an ordinary certificate, which is read again when it changes.
 //!
 //! I/O: the listening socket; reads certificates, keys and collateral; fetches collateral.
 
@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use attestation::fetch::{Clock, CollateralService, Pcs};
 use attestation::tls::limits::{Bounds, Rate};
 use attestation::tls::{
-    Acceptor, BoxError, Http, Identity, Nobody, PeerVerifier, ServerSettings, Shown, Timeouts,
+    Acceptor, BoxError, Http, Nobody, PeerVerifier, ServerSettings, Shown, Timeouts,
 };
 use attestation::{
     Collateral, CollateralSource, EvidenceVerifier, Proven, TcbPolicy, TcbStatus, TrustRoots,
@@ -29,10 +29,12 @@ use attested_http::server::Limits;
 use attested_http::{Body, Peer, Server, Service};
 use clap::Args;
 use hyper::Request;
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 
+use super::identity;
+use super::reload::Reloaded;
 use crate::front;
 use crate::hub::Hub;
 use crate::node::NodeIdentity;
@@ -44,7 +46,8 @@ use crate::routes::Listener;
 #[command(next_help_heading = "Attested TLS")]
 pub(crate) struct AttestedArguments {
     /// For nodes that prove what they are on the connection
-    #[arg(long, value_name = "ADDRESS", requires_all = ["tls_certificate", "tls_key"])]
+    #[arg(long, value_name = "ADDRESS", requires_all = ["tls_certificate", "tls_key"],
+        value_parser = crate::options::address)]
     atls_listen: Option<SocketAddr>,
 
     /// The hub's own certificate, then its issuers, as PEM
@@ -88,13 +91,12 @@ pub(crate) struct AttestedArguments {
 /// A listening socket and what does its handshakes.
 pub(super) struct Front {
     socket: TcpListener,
-    acceptor: Acceptor<Nobody, Genuine>,
+    acceptor: Arc<Reloaded<Acceptor<Nobody, Genuine>, 2>>,
 }
 
 impl Front {
     /// Reads what the options name and listens; `None` if they don't want it.
-    pub(super) async fn new(arguments: &super::ServeArguments) -> anyhow::Result<Option<Self>> {
-        let arguments = &arguments.attested;
+    pub(super) async fn new(arguments: &AttestedArguments) -> anyhow::Result<Option<Self>> {
         let (Some(address), Some(certificate), Some(key)) = (
             arguments.atls_listen,
             &arguments.tls_certificate,
@@ -102,18 +104,29 @@ impl Front {
         ) else {
             return Ok(None);
         };
-        let settings = ServerSettings {
-            identity: identity(certificate, key)?,
-            attester: None,
-            verifier: Some(arguments.verifier()?),
-            http: vec![Http::Http2, Http::Http1],
-            bounds: bounds(),
-            timeouts: Timeouts::SERVER,
+        let verifier = arguments.verifier()?;
+        let acceptor = move |[certificate, key]: &[Vec<u8>; 2]| {
+            let settings = ServerSettings {
+                identity: identity::read(certificate, key)?,
+                attester: None,
+                verifier: Some(verifier.clone()),
+                http: vec![Http::Http2, Http::Http1],
+                bounds: bounds(),
+                timeouts: Timeouts::SERVER,
+            };
+            Ok(Acceptor::new(settings)?)
         };
-        let acceptor = Acceptor::new(settings).context("prepare attested TLS")?;
+        let files = [certificate.clone(), key.clone()];
+        let acceptor = Reloaded::new("attested TLS", files, acceptor)?;
         let socket = TcpListener::bind(address).await;
         let socket = socket.with_context(|| format!("listen for attested at {address}"))?;
+        let acceptor = Arc::new(acceptor);
         Ok(Some(Self { socket, acceptor }))
+    }
+
+    /// What is read again when it changes.
+    pub(super) fn reloaded(&self) -> Arc<Reloaded<Acceptor<Nobody, Genuine>, 2>> {
+        Arc::clone(&self.acceptor)
     }
 
     pub(super) fn address(&self) -> anyhow::Result<SocketAddr> {
@@ -130,7 +143,8 @@ impl Front {
             connections_per_peer,
             ..limits
         };
-        let server = Server::<Proven, _, _>::new(self.socket, self.acceptor, Attested(hub), limits);
+        let handshake = self.acceptor.handshake();
+        let server = Server::<Proven, _, _>::new(self.socket, handshake, Attested(hub), limits);
         let cut = server.run(stop, None, || {}).await.finish().await;
         if cut.requests > 0 {
             tracing::warn!(requests = cut.requests, "cut off at the stop");
@@ -163,9 +177,12 @@ impl Service<Proven> for Attested {
 }
 
 /// Verifies that a peer is a genuine machine of an accepted TCB, whatever it runs.
-struct Genuine {
-    evidence: EvidenceVerifier,
-    tcb: TcbPolicy,
+///
+/// Shared by all acceptors, so that a new certificate doesn't mean new collateral.
+#[derive(Clone)]
+pub(super) struct Genuine {
+    evidence: Arc<EvidenceVerifier>,
+    tcb: Arc<TcbPolicy>,
 }
 
 /// A genuine machine is not up to date.
@@ -206,8 +223,8 @@ impl AttestedArguments {
         let collateral = self.collateral(roots, Arc::clone(&clock))?;
         let accepted = self.accept_tcb_status.iter().copied();
         Ok(Genuine {
-            evidence: EvidenceVerifier::new(verifier, collateral, clock),
-            tcb: accepted.fold(TcbPolicy::up_to_date(), TcbPolicy::or),
+            evidence: Arc::new(EvidenceVerifier::new(verifier, collateral, clock)),
+            tcb: Arc::new(accepted.fold(TcbPolicy::up_to_date(), TcbPolicy::or)),
         })
     }
 
@@ -228,22 +245,6 @@ impl AttestedArguments {
         }
         Ok(CollateralSource::Service(Arc::new(service)))
     }
-}
-
-fn identity(certificate: &Path, key: &Path) -> anyhow::Result<Identity> {
-    let context = || format!("read the certificate in {}", certificate.display());
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
-        .with_context(context)?
-        .collect();
-    let chain = chain.with_context(context)?;
-    ensure!(
-        !chain.is_empty(),
-        "{} has no certificate",
-        certificate.display()
-    );
-    let context = || format!("read the key in {}", key.display());
-    let key = PrivateKeyDer::from_pem_file(key).with_context(context)?;
-    Ok(Identity { chain, key })
 }
 
 /// Reads one certificate, in DER or PEM.

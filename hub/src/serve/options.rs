@@ -50,7 +50,8 @@ pub(crate) struct ServeArguments {
         long,
         env = "LISTEN_ADDR",
         default_value = "127.0.0.1:8080",
-        value_name = "ADDRESS"
+        value_name = "ADDRESS",
+        value_parser = crate::options::address
     )]
     pub(crate) listen_addr: SocketAddr,
 
@@ -59,7 +60,8 @@ pub(crate) struct ServeArguments {
         long,
         env = "ADMIN_ADDR",
         default_value = "127.0.0.1:8081",
-        value_name = "ADDRESS"
+        value_name = "ADDRESS",
+        value_parser = crate::options::address
     )]
     pub(crate) admin_addr: SocketAddr,
 
@@ -68,7 +70,8 @@ pub(crate) struct ServeArguments {
         long,
         env = "INTERNAL_ADDR",
         default_value = "127.0.0.1:8082",
-        value_name = "ADDRESS"
+        value_name = "ADDRESS",
+        value_parser = crate::options::address
     )]
     pub(crate) internal_addr: SocketAddr,
 
@@ -77,19 +80,39 @@ pub(crate) struct ServeArguments {
         long,
         env = "METRICS_ADDR",
         default_value = "127.0.0.1:8090",
-        value_name = "ADDRESS"
+        value_name = "ADDRESS",
+        value_parser = crate::options::address
     )]
     pub(crate) metrics_addr: SocketAddr,
 
     #[command(flatten)]
+    pub(crate) log: crate::log::LogArguments,
+
+    #[command(flatten)]
     pub(crate) attested: super::attested::AttestedArguments,
+
+    #[command(flatten)]
+    pub(crate) mutual: super::mutual::MutualArguments,
+
+    /// How often the files of TLS certificates, keys and authorities are looked at for changes;
+    /// SIGHUP has it done at once
+    #[arg(
+        long,
+        default_value_t = 30,
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    pub(crate) tls_reload_seconds: u64,
+
+    #[command(flatten)]
+    pub(crate) secret_keys: super::secret_keys::SecretKeyArguments,
 
     /// Take what a node runs, and where it is, from X-Flashbots-* and X-Forwarded-For of requests to
     /// the main listener: a proxy in front has verified it
     #[arg(long)]
     pub(crate) trust_proxy_headers: bool,
 
-    /// Do so even though not only this machine reaches the main listener: whoever does can be any node
+    /// Do so even though not only this machine, and not only who has a certificate, reaches the main listener: whoever does can be any node
     #[arg(long)]
     pub(crate) danger_trust_headers_from_anywhere: bool,
 
@@ -120,13 +143,10 @@ pub(crate) struct ServeArguments {
     pub(crate) admin_password_file: Option<PathBuf>,
 
     /// Let everybody be admin; only with a loopback --admin-addr
-    #[arg(long, env = "DISABLE_ADMIN_AUTH")]
+    #[arg(long, env = "DISABLE_ADMIN_AUTH", value_parser = crate::options::boolish(),
+        value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", default_value = "false", hide_default_value = true)]
     pub(crate) disable_admin_auth: bool,
-
-    /// Keys that seal secrets, one `id:hex` a line, the first seals (default with SQLite: the
-    /// database's name and .key, made if missing)
-    #[arg(long, env = "SECRETS_KEY_FILE", value_name = "FILE")]
-    pub(crate) secrets_key_file: Option<PathBuf>,
 
     /// Keys required in networks that have no list of their own: buildernet-v1, none, or a JSON file
     #[arg(long, default_value = "buildernet-v1", value_name = "LIST")]
@@ -168,9 +188,10 @@ impl ServeArguments {
         ensure!(
             !self.trust_proxy_headers
                 || self.listen_addr.ip().is_loopback()
+                || self.mutual.is_on()
                 || self.danger_trust_headers_from_anywhere,
-            "--trust-proxy-headers needs a loopback --listen-addr, not {}: anybody who reaches it \
-             could be any node",
+            "--trust-proxy-headers needs a loopback --listen-addr, not {}, or client certificates \
+             (--listen-client-ca): anybody who reaches it could be any node",
             self.listen_addr
         );
         ensure!(

@@ -40,7 +40,7 @@ fn an_existing_database_is_taken_over(kind: Kind) {
     let place = Place::new(kind);
     // On PostgreSQL, in the very database that the hub then uses.
     let from = match kind {
-        Kind::Sqlite => postgres::fresh_database(),
+        Kind::Sqlite => postgres::fresh_database(false),
         Kind::Postgres => place.location.clone(),
     };
     postgres::sql(&from, EXISTING);

@@ -1,6 +1,12 @@
 //! What the program refuses to start with, and signals.
 
-use crate::support::{Hub, Kind, LAX, Place, base, fails, on_both};
+use std::io::{Read, Write};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Hub, Kind, LAX, PROGRAM, Place, base, eventually, fails, on_both};
 
 on_both!(it_starts_again_with_what_it_had);
 
@@ -14,8 +20,8 @@ fn it_starts_again_with_what_it_had(kind: Kind) {
     hub.node("1.2.3.4", "GET", "configuration", "").ok();
 }
 
-fn refused(place: &Place, options: &[&str]) -> String {
-    let base = base(place);
+pub(crate) fn refused(place: &Place, options: &[&str]) -> String {
+    let base = base(place, options);
     let base = base.iter().map(String::as_str);
     let arguments: Vec<&str> = ["serve"]
         .into_iter()
@@ -44,6 +50,37 @@ fn dangerous_combinations_are_refused() {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(&weak, std::fs::Permissions::from_mode(0o644)).unwrap();
     assert!(refused(&place, &[]).contains("can be read by others"));
+}
+
+/// A hub that says where it listens may be stopped by whoever reads it, at any of its lines. Here it
+/// is: a pipe that is full holds it at the next line until the signal is there.
+#[test]
+fn a_hub_that_is_stopped_at_any_of_its_first_lines_ends_well() {
+    const PAGE: usize = 4096;
+    let place = Place::new(Kind::Sqlite);
+    // Room for one line, two, three (of 31 to 36 bytes each), and all.
+    for (lines, room) in [(1, 40), (2, 72), (3, 110), (4, PAGE), (1, PAGE), (1, PAGE)] {
+        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        let size = rustix::pipe::fcntl_setpipe_size(&reader, PAGE).unwrap();
+        assert_eq!(size, PAGE);
+        writer.write_all(&vec![b'\n'; PAGE - room]).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.env_clear().arg("serve").args(base(&place, &[]));
+        let mut child = command.stdout(writer).spawn().unwrap();
+        // Or the read below would never end.
+        drop(command);
+        let least = u64::try_from(PAGE - room + lines * 30).unwrap();
+        eventually("the lines", || {
+            rustix::io::ioctl_fionread(&reader).unwrap() >= least
+        });
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        let mut said = String::new();
+        reader.read_to_string(&mut said).unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "at line {lines}: {status}");
+        assert_eq!(said.matches("listening ").count(), 4, "{said}");
+    }
 }
 
 #[test]

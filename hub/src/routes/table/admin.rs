@@ -190,7 +190,7 @@ pub(super) static ROUTES: &[Route] = &[
         "/api/admin/v1/secrets/rotation",
         Do::RotateSecrets,
         "Rotation",
-        "Seals all secrets with the first key of the key file.",
+        "Seals all secrets with the first of the keys for secrets.",
     ),
     admin(
         "GET",

@@ -1,7 +1,10 @@
 //! Starts hubs and asks them.
 
+pub(crate) mod curl;
 pub(crate) mod http;
+pub(crate) mod pki;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -49,7 +52,7 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         let location = match kind {
             Kind::Sqlite => directory.path().join("hub.sqlite").display().to_string(),
-            Kind::Postgres => postgres::fresh_database(),
+            Kind::Postgres => postgres::fresh_database(false),
         };
         std::fs::write(
             directory.path().join("hash"),
@@ -100,12 +103,31 @@ pub(crate) const LAX: &[&str] = &[
 
 impl Hub {
     pub(crate) fn start(place: &Place, options: &[&str]) -> Self {
+        Self::start_as(place, options, |_| {})
+    }
+
+    /// With its log in the place's file `log`, after what is there.
+    pub(crate) fn start_logging(place: &Place, options: &[&str]) -> Self {
+        let log = place.path("log");
+        let log = std::fs::File::options().create(true).append(true).open(log);
+        let log = log.unwrap();
+        Self::start_as(place, options, |command| {
+            command.stderr(log);
+        })
+    }
+
+    pub(crate) fn start_as(
+        place: &Place,
+        options: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
         let mut command = Command::new(PROGRAM);
         command
             .env_clear()
             .arg("serve")
-            .args(base(place))
+            .args(base(place, options))
             .args(options);
+        change(&mut command);
         command.stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -131,8 +153,9 @@ impl Hub {
         self.listeners[listener]
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// SIGKILL, in the middle of whatever it does.
@@ -143,11 +166,7 @@ impl Hub {
 
     /// SIGTERM, and whether it ended well.
     pub(crate) fn stop(mut self) -> bool {
-        let status = Command::new("kill")
-            .arg(self.pid().to_string())
-            .status()
-            .unwrap();
-        assert!(status.success());
+        self.signal(rustix::process::Signal::TERM);
         self.child.wait().unwrap().success()
     }
 
@@ -246,31 +265,40 @@ impl Drop for Hub {
     }
 }
 
-pub(crate) fn base(place: &Place) -> Vec<String> {
+/// Options that tests need, but for those that a test gives itself.
+pub(crate) fn base(place: &Place, options: &[&str]) -> Vec<String> {
     let path = |name: &str| place.path(name).display().to_string();
-    let any = "127.0.0.1:0";
-    [
-        "--database",
-        &place.location,
-        "--secrets-key-file",
-        &path("key"),
-        "--admin-password-file",
-        &path("hash"),
-        "--listen-addr",
-        any,
-        "--admin-addr",
-        any,
-        "--internal-addr",
-        any,
-        "--metrics-addr",
-        any,
-        "--drain-seconds",
-        "1",
-        "--connections",
-        "8",
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    let any = || "127.0.0.1:0".to_owned();
+    let mut base = vec![
+        ("--database", place.location.clone()),
+        ("--secrets-key-file", path("key")),
+        ("--admin-password-file", path("hash")),
+        ("--listen-addr", any()),
+        ("--admin-addr", any()),
+        ("--internal-addr", any()),
+        ("--metrics-addr", any()),
+        ("--drain-seconds", "1".to_owned()),
+        ("--connections", "8".to_owned()),
+    ];
+    let gives = |name: &str| options.iter().any(|option| option.starts_with(name));
+    base.retain(|(name, _)| match *name {
+        "--secrets-key-file" => !gives("--secrets-key-command"),
+        "--admin-password-file" => !gives("--disable-admin-auth"),
+        name => !gives(name),
+    });
+    base.into_iter()
+        .flat_map(|(name, value)| [name.to_owned(), value])
+        .collect()
+}
+
+/// Asks again until it is so.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_so() {
+        assert!(start.elapsed().as_secs() < 30, "never: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
 }
 
 /// Real documents of others, which are not part of the project.

@@ -17,9 +17,10 @@ struct Server {
 static SERVER: OnceLock<Server> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
-/// The URL of a new, empty database.
-pub(crate) fn fresh_database() -> String {
-    let server = SERVER.get_or_init(Server::start);
+/// The URL of a new, empty database. For tests it is not durable: that is tested on SQLite, and
+/// flushes would only make them slower.
+pub(crate) fn fresh_database(is_durable: bool) -> String {
+    let server = SERVER.get_or_init(|| Server::start(is_durable));
     let name = format!("hub{}", DATABASES.fetch_add(1, Ordering::SeqCst));
     server.sql("postgres", &format!("CREATE DATABASE {name}"));
     url(&name)
@@ -34,7 +35,7 @@ fn url(name: &str) -> String {
 
 /// The URL of a new, empty database over TLS, and the file with the server's certificate.
 pub(crate) fn fresh_database_over_tls() -> (String, PathBuf) {
-    let fresh = fresh_database();
+    let fresh = fresh_database(false);
     let name = fresh.rsplit('/').next().unwrap();
     let server = SERVER.get().unwrap();
     let url = format!(
@@ -51,7 +52,7 @@ pub(crate) fn sql(url: &str, sql: &str) -> String {
 }
 
 impl Server {
-    fn start() -> Self {
+    fn start(is_durable: bool) -> Self {
         let programs = programs();
         let directory = directory();
         let data = directory.join("data");
@@ -73,15 +74,10 @@ impl Server {
         );
         let mut postgres = command(&programs, "postgres");
         postgres.arg("-D").arg(&data).arg("-k").arg(&directory);
-        // Durability is tested on SQLite; here flushes would only make the tests slower.
-        postgres.args([
-            "-c",
-            "listen_addresses=localhost",
-            "-c",
-            "fsync=off",
-            "-c",
-            "max_connections=200",
-        ]);
+        let fsync = format!("fsync={is_durable}");
+        for setting in ["listen_addresses=localhost", &fsync, "max_connections=200"] {
+            postgres.args(["-c", setting]);
+        }
         let port = free_port();
         let [certificate, key] = ["server.crt", "server.key"].map(|name| directory.join(name));
         write_identity(&certificate, &key);
