@@ -3,6 +3,10 @@
 #   MIRROR=URL     Debian mirror (default: the host's own)      SNAPSHOT=URL   dated snapshot archive
 #   CVM_CACHE=DIR  the cache (default: ~/.cache/cvm-image)      SIGNING_KEY=F  signs SHA256SUMS
 #   OUTPUT=DIR     where files go (default: build)          FUZZ_SECONDS=N for each fuzz target (default: 30)
+#
+# make run:
+#   NODES=N        so many nodes, 1 to 8 (default: 1)       STATE=DIR      keep disks, TPMs and the hub's database
+#   CONSOLE=1      show the nodes' consoles                 ONCE=1         end after the checks; the exit status tells
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -17,12 +21,13 @@ INSIDE := $(HERMETIC) enter --
 
 # Images share a stage, and outputs a checksum file.
 .NOTPARALLEL:
-.PHONY: help setup lock tools image-base image-buildernet measurements measurements-base \
+.PHONY: help setup lock tools image-base image-buildernet image-sim measurements measurements-base \
 	measurements-buildernet publish-measurements run test check fuzz lock-fuzz bench reproduce \
 	pool-export pool-import clean clean-cache
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nVariables:\n'; sed -n '/^#   /p' $(firstword $(MAKEFILE_LIST)) | sed 's/^#  //'
 
 setup: ## Install the few host packages that are missing (asks for root only then)
 	@scripts/setup
@@ -39,6 +44,9 @@ image-base: setup ## Build the base image
 image-buildernet: setup ## Build the BuilderNet image: raw disk, Azure .vhd, .efi, manifest, SBOM, SHA256SUMS
 	@scripts/image buildernet "$(OUTPUT)"
 
+image-sim: setup ## Build the image that `make run` boots: the BuilderNet image and one drop-in; never to be released
+	@python3 scripts/hermetic image buildernet-sim --output "$(OUTPUT)"
+
 measurements: measurements-base measurements-buildernet ## Predict the registers of both images and compare with the published
 
 measurements-base: image-base ## Predict PCR 4, 9, 11 of the base image and compare
@@ -51,14 +59,17 @@ publish-measurements: image-base image-buildernet ## Write measurements/publishe
 	@scripts/measurements --publish base "$(OUTPUT)"
 	@scripts/measurements --publish buildernet "$(OUTPUT)"
 
-run: image-buildernet ## Boot the .vhd in QEMU with a TPM, prove its registers; CONSOLE=1 shows the console
-	@scripts/run "$(OUTPUT)/buildernet-$(VERSION)-azure-tdx.vhd" $(if $(CONSOLE),--console)
+run: image-sim ## Run a hub and a node, on a simulated Azure host; Ctrl-C stops them. NODES=2, and more below
+	@scripts/run "$(OUTPUT)/buildernet-sim-$(VERSION)-azure-tdx.vhd" $(if $(NODES),--nodes $(NODES)) \
+		$(if $(CONSOLE),--console) $(if $(STATE),--state "$(STATE)") $(if $(ONCE),--once)
 
-test: image-buildernet ## All tests: unit and integration, the image booted and attacked, other boot chains booted
+test: image-buildernet image-sim ## All tests: unit and integration, the image booted and attacked, a network of two
 	@scripts/check test
 	@scripts/boot-test "$(OUTPUT)/buildernet-$(VERSION)-azure-tdx.vhd"
 	@scripts/chain-test "$(OUTPUT)/buildernet-$(VERSION)-azure-tdx.vhd"
 	@scripts/azure-sim-test "$(OUTPUT)/buildernet-$(VERSION)-azure-tdx.vhd"
+	@scripts/sim-image-test "$(OUTPUT)"
+	@scripts/run-test "$(OUTPUT)/buildernet-sim-$(VERSION)-azure-tdx.vhd"
 
 check: setup ## What CI holds every commit to, without booting: format, lints, tests, docs, licences, units
 	@scripts/check all

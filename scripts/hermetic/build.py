@@ -33,8 +33,10 @@ import vhd
 from errors import Failure
 from progress import Step, run_logged
 
-# image name: its configuration directory inside the checkout.
+# What is released. Image name: its configuration directory inside the checkout.
 IMAGES = {"base": "meta-base", "buildernet": "."}
+# The same in a simulated environment, never released. Name: the image, and mkosi's profile.
+PROFILES = {"buildernet-sim": ("buildernet", "sim")}
 PLATFORM = "azure-tdx"
 
 
@@ -47,7 +49,8 @@ def image(name: str, root: Path, cache: Path, out: Path, fresh: bool = False, cl
     lock = lockfile.read(root / "packages.lock")
     state = out / f".{name}.state.json"
     out.mkdir(parents=True, exist_ok=True)
-    with _workplace(root, cache, name, fresh) as work:
+    # A profile installs what its image does, so both share what mkosi installed.
+    with _workplace(root, cache, _of_profile(name)[0], fresh) as work:
         source = work.parent / "source"
         stage.stage(root, source)
         key = stage.digest(source)
@@ -59,6 +62,11 @@ def image(name: str, root: Path, cache: Path, out: Path, fresh: bool = False, cl
         files = _release(name, root, made, lock, out)
         state.write_text(json.dumps({"key": key, "files": {f.name: _sha256(f) for f in files}}) + "\n")
         return files
+
+
+def _of_profile(name: str) -> tuple[str, str]:
+    """The image and the profile, empty if there is none."""
+    return PROFILES.get(name, (name, ""))
 
 
 def _make(name: str, root: Path, cache: Path, lock: lockfile.Lock, work: Path, clock: str) -> Path:
@@ -140,12 +148,14 @@ def _mkosi(
         (work / "out", "/build/out"), (work / "workspace", "/build/workspace"),
         (work / "packages", "/build/packages"), (compiled, "/build/compiled"),
     ]  # fmt: skip
+    base, profile = _of_profile(name)
     arguments = [
-        "mkosi", "--directory", f"/build/source/{IMAGES[name]}".removesuffix("/."), "--force",
+        "mkosi", "--directory", f"/build/source/{IMAGES[base]}".removesuffix("/."), "--force",
         "--local-mirror=file:///build/repo", "--repository-key-check=no", "--output-dir=/build/out",
         "--workspace-dir=/build/workspace", "--package-cache-dir=/build/packages",
         "--build-dir=/build/compiled", "--cache-dir=/build/installed", "--incremental=yes",
-        "--build-sources=/build/source:cvm", "--build-sources=/build/vendor:vendor", "build",
+        "--build-sources=/build/source:cvm", "--build-sources=/build/vendor:vendor",
+        *([f"--profile={profile}"] if profile else []), "build",
     ]  # fmt: skip
     environment = _shift_clock(clock, tools, work, binds) if clock else {}
     command = enter.command(tools, arguments, binds=binds, environment=environment)
@@ -226,7 +236,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def checksums(out: Path, version: str) -> Path:
-    """Writes SHA256SUMS over the release files in `out`, in the form sha256sum --check takes.
+    """Writes SHA256SUMS over the release files in `out`, in the form sha256sum --check takes; no profile's.
 
     An image that was built from other sources than the others is left out: it is not of this release.
     """

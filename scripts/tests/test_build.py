@@ -53,6 +53,22 @@ def test_sums_are_in_the_form_that_sha256sum_takes(tmp_path: Path) -> None:
     )
 
 
+def test_sums_leave_out_what_is_never_released(tmp_path: Path) -> None:
+    for name in ("buildernet", *build.PROFILES):
+        (tmp_path / f"{name}-1-azure-tdx.vhd").write_bytes(b"x")
+        (tmp_path / f".{name}.state.json").write_text('{"key": "same", "files": {}}')
+    listed = build.checksums(tmp_path, "1").read_text()
+    assert "buildernet-1-azure-tdx.vhd" in listed and "sim" not in listed
+
+
+def test_a_profile_is_of_an_image_and_has_files() -> None:
+    root = Path(__file__).resolve().parents[2]
+    for image, profile in build.PROFILES.values():
+        assert image in build.IMAGES
+        # mkosi passes over a profile that it does not find.
+        assert (root / "meta-base/mkosi.profiles" / profile / "mkosi.extra").is_dir()
+
+
 def test_sums_leave_out_an_image_of_other_sources(tmp_path: Path) -> None:
     for age, name in ((2, "base"), (1, "buildernet")):
         (tmp_path / f"{name}-1.raw").write_bytes(b"x")

@@ -8,21 +8,19 @@ mod options;
 mod self_test;
 mod summary;
 
-use std::io::{self, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use testkit::azure::disk::DiskState;
 use testkit::azure::host::RunningHost;
-use testkit::azure::wireserver::Health;
-use testkit::console::phases::phases;
+use testkit::fetch::{fetch_insecure, local};
 
 pub(crate) use options::Options;
 
 use crate::registers::predict_image;
 use crate::session::ATTESTATION_PORT;
 use crate::signals::Signals;
+use crate::story::{Story, Teller};
 use crate::work::Work;
 use summary::Summary;
 
@@ -57,7 +55,7 @@ fn run_in(options: &Options, signals: &Signals, work: &Work) -> Result<bool> {
     let host = options
         .host()?
         .start(work.path(), &options.state(work.path()))?;
-    let mut story = Story::default();
+    let mut story = Story::new(Teller::new(options.json), false);
     if !follow_boot(options, signals, &host, &mut story)? {
         end(options, &host);
         bail!("interrupted before the node answered");
@@ -71,7 +69,7 @@ fn run_in(options: &Options, signals: &Signals, work: &Work) -> Result<bool> {
     if !options.once {
         options.say("Ctrl-C shuts it down.");
         while !signals.stop() && host.machine.ended().is_none() {
-            story.tell(options, &host);
+            story.tell(&host);
             thread::sleep(POLL);
         }
     }
@@ -89,7 +87,7 @@ fn follow_boot(
     let end = Instant::now() + Duration::from_secs(options.timeout);
     let port = host.machine.forward_tcp(ATTESTATION_PORT)?;
     loop {
-        story.tell(options, host);
+        story.tell(host);
         if signals.stop() {
             return Ok(false);
         }
@@ -101,7 +99,7 @@ fn follow_boot(
             );
         }
         let limit = Duration::from_secs(5);
-        if story.is_booted() && testkit::fetch::fetch_insecure(port, "/cert", limit).is_ok() {
+        if story.is_booted() && fetch_insecure(local(port), "/cert", limit).is_ok() {
             return Ok(true);
         }
         if Instant::now() >= end {
@@ -122,74 +120,9 @@ fn end(options: &Options, host: &RunningHost) {
     }
 }
 
-/// What has been told already of what happens on the host.
-#[derive(Debug, Default)]
-struct Story {
-    phases: usize,
-    exchanges: usize,
-    quotes: usize,
-    disk: Option<DiskState>,
-    health: Option<Health>,
-}
-
-impl Story {
-    /// Says what is new.
-    fn tell(&mut self, options: &Options, host: &RunningHost) {
-        let phases = phases(&host.machine.console().lines());
-        for (phase, at) in phases.iter().skip(self.phases) {
-            options.say(&format!("{:6.1} s  {}", at.as_secs_f64(), phase.name()));
-        }
-        self.phases = phases.len();
-        let now = host.machine.started().elapsed().as_secs_f64();
-        let exchanges = host.wireserver.exchanges();
-        for one in exchanges.iter().skip(self.exchanges) {
-            let fault = one.fault.map(|fault| format!(", made wrong: {fault}"));
-            let fault = fault.unwrap_or_default();
-            let text = format!(
-                "wireserver: {} {}: {}{fault}",
-                one.method, one.target, one.status
-            );
-            options.say(&format!("{now:6.1} s  {text}"));
-        }
-        self.exchanges = exchanges.len();
-        let quotes = host.metadata.quotes();
-        if self.quotes != quotes {
-            options.say(&format!("{now:6.1} s  metadata: {quotes} quotes asked for"));
-            self.quotes = quotes;
-        }
-        let disk = host.disk().state();
-        if self.disk.as_ref() != Some(&disk) {
-            let text = summary::disk(&disk);
-            options.say(&format!("{now:6.1} s  data disk: {text}"));
-            self.disk = Some(disk);
-        }
-        let health = host.wireserver.health();
-        if self.health != health {
-            options.say(&format!(
-                "{now:6.1} s  health: {}",
-                summary::health(health.as_ref())
-            ));
-            self.health = health;
-        }
-    }
-
-    /// Whether userspace has been reached.
-    fn is_booted(&self) -> bool {
-        use testkit::console::phases::Phase;
-        let before = Phase::ALL
-            .iter()
-            .filter(|phase| **phase <= Phase::Userspace);
-        self.phases >= before.count()
-    }
-}
-
 impl Options {
     /// Prints, out of the way of a JSON document.
     fn say(&self, text: &str) {
-        // Whoever closed the output does not want to know.
-        let _ = match self.json {
-            true => writeln!(io::stderr(), "{text}"),
-            false => writeln!(io::stdout(), "{text}"),
-        };
+        Teller::new(self.json).say(text);
     }
 }

@@ -1,7 +1,6 @@
-//! Boots an image on a virtual machine that cannot reach the outside: to use it (`run`), or to
-//! test and attack it (`boot-test`);
-//! or boots other chains of the same kernel, to test predictions of them (`chain-test`), or a whole
-//! simulated Azure host around it (`azure-sim`).
+//! Boots an image on virtual machines that cannot reach the outside: to test and attack it
+//! (`boot-test`), or other chains of the same kernel, to test predictions of them (`chain-test`); on a
+//! simulated Azure host (`azure-sim`), or on several with a hub, to use it (`run`).
 //!
 //! Needs the programs of the locked tools tree. Exit codes: 0 all was well, 1 the image is not
 //! as it should be, 2 it could not be found out.
@@ -12,11 +11,16 @@ mod azure_sim;
 mod boot_test;
 mod chain_test;
 mod checks;
+mod hub;
+mod profile_test;
 mod registers;
+mod relay;
+mod relying_party;
 mod report;
 mod run;
 mod session;
 mod signals;
+mod story;
 mod work;
 
 use std::path::PathBuf;
@@ -33,7 +37,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Boots an image and says how to reach it; Ctrl-C shuts it down
+    /// Runs a network: a hub, and nodes on simulated Azure hosts; Ctrl-C stops it
+    ///
+    /// The hub is told what the image measures, and each node's address, sample configuration and
+    /// secrets. A page then says what runs where, what was verified, and what to try. With `--once` the
+    /// exit code tells whether every node measures as predicted and has proven it, to cvmctl and to the
+    /// hub, and has registered there the certificate that it serves.
     Run(run::Options),
     /// Boots an image clean and under attack, and checks what it measures and answers
     ///
@@ -48,6 +57,8 @@ enum Command {
     /// own registers, what it measured of the partition table. With `--run-dir`, logs stay in a
     /// directory for each chain, with the firmware's event log as `eventlog.bin`.
     ChainTest(chain_test::Options),
+    /// Checks that a profile adds one file to an image, and changes nothing else
+    ProfileTest(profile_test::Options),
     /// Boots an image on a simulated Azure TDX host: vTPM, metadata service, wireserver, data disk
     ///
     /// The guest reaches Azure's services and nothing else. Its evidence is made with test keys: who is
@@ -75,9 +86,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // Before any thread is started, so that all of them leave signals to the one that waits.
     let outcome = signals::block().and_then(|signals| match cli.command {
-        Command::Run(options) => run::run(&options, signals),
+        Command::Run(options) => run::run(&options, &signals),
         Command::BootTest(options) => boot_test::run(&options, signals),
         Command::ChainTest(options) => chain_test::run(&options, &signals),
+        Command::ProfileTest(options) => profile_test::run(&options),
         Command::AzureSim(options) => azure_sim::run(&options, &signals),
     });
     match outcome {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use measurements::Prediction;
 use testkit::console::phases::{Phase, failed_units, phases, reported_state};
-use testkit::fetch::fetch_insecure;
+use testkit::fetch::{fetch_insecure, local};
 use testkit::machine::{Machine, Running, VARIABLES};
 use testkit::memory::{FoundLog, find_event_log};
 use testkit::tpm::Tpm;
@@ -97,7 +97,7 @@ impl Session {
         let port = self.machine.forward_tcp(ATTESTATION_PORT)?;
         let end = Instant::now() + timeout;
         loop {
-            match fetch_insecure(port, "/cert", Duration::from_secs(10)) {
+            match fetch_insecure(local(port), "/cert", Duration::from_secs(10)) {
                 Ok(body) => {
                     let text = String::from_utf8_lossy(&body);
                     ensure!(

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 /// Tells whether the user wants to stop.
 #[derive(Clone, Debug)]
@@ -37,4 +37,18 @@ pub(crate) fn block() -> Result<Signals> {
         }
     });
     Ok(signals)
+}
+
+/// Has a program started that is to be ended by a signal: what is blocked here would be blocked there.
+///
+/// A signal that comes meanwhile ends us, and with us all that we have started.
+pub(crate) fn starting<T>(start: impl FnOnce() -> T) -> Result<T> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGINT);
+    set.add(Signal::SIGTERM);
+    let before = set.thread_swap_mask(SigmaskHow::SIG_UNBLOCK);
+    let before = before.context("unblock signals")?;
+    let started = start();
+    before.thread_set_mask().context("block signals")?;
+    Ok(started)
 }

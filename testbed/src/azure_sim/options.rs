@@ -2,7 +2,7 @@
 //!
 //! I/O: looks for free ports and for KVM.
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -59,6 +59,12 @@ pub(crate) struct Options {
     /// With --self-test: also verify the node with this cvmctl
     #[arg(long, value_name = "PROGRAM", requires = "self_test")]
     pub(super) cvmctl: Option<PathBuf>,
+    /// With --self-test: a hub of the real one's name, run with this builderhub, must be refused
+    #[arg(long, value_name = "PROGRAM", requires = "self_test")]
+    pub(super) builderhub: Option<PathBuf>,
+    /// With --self-test: the registers must be as published in this file
+    #[arg(long, value_name = "FILE", requires = "self_test")]
+    pub(super) published: Option<PathBuf>,
     /// With --self-test: the node must report itself ready
     #[arg(long, requires = "self_test")]
     pub(super) expect_ready: bool,
@@ -130,7 +136,8 @@ impl Options {
         host.memory = self.common.memory;
         host.cpus = self.common.cpus;
         host.accelerator = Accelerator::detect();
-        host.forwards = PORTS.map(forward).to_vec();
+        let here = |guest| Forward::same_if_free(guest, Ipv4Addr::LOCALHOST);
+        host.forwards = PORTS.map(here).to_vec();
         host.echo = self.console;
         host.disk.size = self.disk_size.saturating_mul(1 << 20);
         host.disk.place = match self.nvme {
@@ -150,15 +157,6 @@ impl Options {
         }
         Ok(host)
     }
-}
-
-/// The same port on loopback if it is free, else any.
-fn forward(guest: u16) -> Forward {
-    let host = match TcpListener::bind((Ipv4Addr::LOCALHOST, guest)) {
-        Ok(_) => guest,
-        Err(_) => 0,
-    };
-    Forward { guest, host }
 }
 
 #[cfg(test)]

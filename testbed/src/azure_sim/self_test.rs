@@ -3,16 +3,20 @@
 //! The guest is not asked, and nothing is put into it: what it does by itself proves what it
 //! reaches. Its time service looks up four names at each boot and connects to what it is told. The
 //! simulated DNS leads three of them to a [`Witness`] behind Azure's own two addresses and one of a
-//! test's, and the fourth to an address that nothing answers for.
+//! test's, and the fourth to an address that nothing answers for. Its hub's name leads to an
+//! [`Impostor`].
 //!
 //! I/O: starts the host; prints; runs cvmctl if it is given; writes the report.
 
+mod impostor;
 mod loopback;
+mod published;
 mod report;
 mod verified;
 mod witness;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,12 +27,14 @@ use testkit::azure::network::{Destination, METADATA, WIRESERVER};
 use testkit::azure::wireserver::Health;
 use testkit::console::phases::phases;
 
-use super::{Options, POLL, SHUTDOWN_TIMEOUT, summary};
+use super::{Options, POLL, SHUTDOWN_TIMEOUT};
 use crate::checks::Checks;
 use crate::registers::{Comparison, predict_image};
 use crate::session::wait_until_running;
 use crate::signals::Signals;
+use crate::story;
 use crate::work::Work;
+use impostor::Impostor;
 use witness::Witness;
 
 /// How long the guest may take, once it has booted, for what it does by itself.
@@ -60,6 +66,15 @@ pub(super) fn run(options: &Options, signals: &Signals, work: &Work) -> Result<b
         host.reach(address, Some(name), witness.address())?;
     }
     host.network.name(OUTSIDE_NAME, OUTSIDE);
+    let impostor = match &options.builderhub {
+        Some(program) => Some(Impostor::start(
+            program,
+            &mut host,
+            &prediction,
+            work.path(),
+        )?),
+        None => None,
+    };
     let accelerator = host.accelerator;
     let host = host.start(work.path(), &options.state(work.path()))?;
 
@@ -74,12 +89,20 @@ pub(super) fn run(options: &Options, signals: &Signals, work: &Work) -> Result<b
         host: &host,
     };
     checks.check("registers", sight.registers(&prediction));
+    if let Some(published) = &options.published {
+        checks.note("published", sight.published(published));
+    }
     checks.note("disk", sight.disk());
     for (name, address) in INSIDE_NAMES {
         checks.note(&format!("reaches-{address}"), sight.reaches(&witness, name));
     }
     checks.note("nothing-leaves", sight.nothing_leaves());
     checks.note("health", sight.health());
+    if let Some(impostor) = &impostor {
+        checks.note("looks-for-its-hub", sight.looks_for_its_hub());
+        checks.note("refuses-another-hub", sight.refuses_another_hub());
+        checks.check("other-hub-is-not-asked", impostor.ensure_unasked());
+    }
     if let Some(cvmctl) = &options.cvmctl {
         checks.check(
             "attested",
@@ -118,6 +141,28 @@ impl Sight<'_> {
         Comparison::new(prediction, &pcrs).ensure_equal()
     }
 
+    /// What the vTPM holds is what is published of the image.
+    fn published(&self, file: &Path) -> Result<Option<String>> {
+        let pcrs = self.host.tpm.client().read_pcrs();
+        published::compare(file, &pcrs.context("read the registers")?)
+    }
+
+    /// The node has tried to connect to whatever has its hub's name.
+    fn looks_for_its_hub(&self) -> Result<Option<String>> {
+        let attempts = self.wait(|| Ok(Impostor::attempts(self.host)));
+        let attempts = attempts.context("the node has not tried to reach its hub")?;
+        Ok(Some(format!("{attempts} connections")))
+    }
+
+    /// The node says on the console that it does not believe the hub.
+    fn refuses_another_hub(&self) -> Result<Option<String>> {
+        let console = self.host.machine.console();
+        let line = self.wait(|| Ok(Impostor::refusal(&console.lines())));
+        let line =
+            line.context("the console does not say that the hub's certificate is refused")?;
+        Ok(Some(line))
+    }
+
     /// The disk has come, at LUN 10 or as its namespace, and the guest has looked at it.
     fn disk(&self) -> Result<Option<String>> {
         let (disk, machine) = (self.host.disk(), &self.host.machine);
@@ -128,7 +173,7 @@ impl Sight<'_> {
             let reads = disk.reads(machine)?;
             Ok((reads > 0).then_some(reads))
         });
-        let state = summary::disk(&disk.state());
+        let state = story::disk(&disk.state());
         let reads = reads.with_context(|| format!("nobody has read from the disk ({state})"))?;
         let place = match self.options.nvme {
             true => "an NVMe namespace",
@@ -200,7 +245,7 @@ impl Sight<'_> {
             });
             ready.context("the node has not reported itself ready")?;
         }
-        Ok(Some(summary::health(wireserver.health().as_ref())))
+        Ok(Some(story::health(wireserver.health().as_ref())))
     }
 
     /// Looks again and again until there is something, for a while.

@@ -9,7 +9,7 @@
 mod roots;
 mod start;
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 pub use roots::Roots;
@@ -44,8 +44,8 @@ pub struct AzureHost {
     pub cpus: u32,
     /// What runs the guest's instructions.
     pub accelerator: Accelerator,
-    /// Ports of the guest that are reachable from 127.0.0.1 from the start; more can be had from
-    /// the running machine.
+    /// Ports of the guest that are reachable from this machine from the start; more can be had
+    /// from the running machine.
     pub forwards: Vec<Forward>,
     /// What the guest reaches besides Azure's two services.
     pub network: Network,
@@ -94,7 +94,13 @@ impl AzureHost {
             memory: 2048,
             cpus: 2,
             accelerator: Accelerator::Emulation,
-            forwards: PORTS.map(|guest| Forward { guest, host: 0 }).to_vec(),
+            forwards: PORTS
+                .map(|guest| Forward {
+                    guest,
+                    address: Ipv4Addr::LOCALHOST,
+                    host: 0,
+                })
+                .to_vec(),
             network: Network::new(),
             disk: DataDisk::default(),
             vtpm: VtpmFault::None,

@@ -9,6 +9,7 @@
 pub mod disk;
 pub mod host;
 pub mod http;
+pub mod hub;
 pub mod imds;
 pub mod network;
 pub mod vtpm;

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ClosedNetwork, Device, FIRMWARE, Identity, Machine};
+use super::{ClosedNetwork, Device, FIRMWARE, Forward, Identity, Machine};
 
 /// The sockets through which the machine is looked at.
 #[derive(Clone, Debug)]
@@ -100,8 +100,12 @@ impl Arguments {
             network.push_str(&inside(closed));
         }
         for forward in &machine.forwards {
-            let (host, guest) = (forward.host, forward.guest);
-            network.push_str(&format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"));
+            let Forward {
+                guest,
+                address,
+                host,
+            } = forward;
+            network.push_str(&format!(",hostfwd=tcp:{address}:{host}-:{guest}"));
         }
         self.add("-netdev", network);
         let of_guest = match &machine.network {
@@ -257,7 +261,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{DirectKernel, Forward, Reachable};
+    use crate::machine::{DirectKernel, Reachable};
 
     fn sockets() -> Sockets {
         Sockets {
@@ -288,10 +292,11 @@ mod tests {
         let mut machine = machine("/i/node.vhd");
         machine.forwards = vec![Forward {
             guest: 7936,
+            address: [127, 0, 0, 2].into(),
             host: 17936,
         }];
         let line = command_line(&machine);
-        assert!(line.contains("-netdev user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:17936-:7936 "));
+        assert!(line.contains("-netdev user,id=n0,restrict=on,hostfwd=tcp:127.0.0.2:17936-:7936 "));
         assert_eq!(line.matches("-netdev").count(), 1);
     }
 

@@ -10,7 +10,7 @@ mod accelerator;
 mod arguments;
 mod running;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::PathBuf;
 
 pub use accelerator::Accelerator;
@@ -35,7 +35,7 @@ pub struct Machine {
     pub cpus: u32,
     /// What runs the guest's instructions.
     pub accelerator: Accelerator,
-    /// TCP ports that are reachable from 127.0.0.1 from the start.
+    /// TCP ports that are reachable from this machine from the start.
     pub forwards: Vec<Forward>,
     /// What the guest reaches; nothing if there is none.
     pub network: Option<ClosedNetwork>,
@@ -55,13 +55,28 @@ pub struct Machine {
     pub echo: bool,
 }
 
-/// A port of the guest that is reachable from 127.0.0.1.
+/// A port of the guest that is reachable from this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
     /// The guest's TCP port.
     pub guest: u16,
-    /// The port on 127.0.0.1; 0 lets the system choose.
+    /// Where on loopback: any address of 127.0.0.0/8.
+    pub address: Ipv4Addr,
+    /// The port there; 0 lets the system choose.
     pub host: u16,
+}
+
+impl Forward {
+    /// The same port at `address` if it is free, and permitted to us; else any.
+    pub fn same_if_free(guest: u16, address: Ipv4Addr) -> Self {
+        let is_free = TcpListener::bind((address, guest)).is_ok();
+        let host = if is_free { guest } else { 0 };
+        Self {
+            guest,
+            address,
+            host,
+        }
+    }
 }
 
 /// A network whose addresses lead to programs on the host, and nowhere else.
@@ -163,5 +178,19 @@ impl Machine {
             direct_kernel: None,
             echo: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taken_port_is_not_wished_for() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let guest = taken.local_addr().unwrap().port();
+        let forward = |address| Forward::same_if_free(guest, address).host;
+        assert_eq!(forward(Ipv4Addr::LOCALHOST), 0);
+        assert_eq!(forward(Ipv4Addr::new(127, 0, 0, 2)), guest);
     }
 }

@@ -170,7 +170,10 @@ impl Running {
         self.qemu().take_stdin()
     }
 
-    /// The port on 127.0.0.1 that leads to the guest's TCP port, made if there is none.
+    /// The port that leads to the guest's TCP port: at the address of its [`Forward`] if it has
+    /// one; else it is made, on 127.0.0.1.
+    ///
+    /// [`Forward`]: super::Forward
     ///
     /// # Errors
     ///

@@ -11,7 +11,7 @@ use super::hash::sha256;
 /// A P-256 key, known to everybody who knows the seed. Its signatures are those of RFC 6979, so
 /// they are the same each time.
 #[derive(Clone)]
-pub(super) struct Key {
+pub(crate) struct Key {
     secret: SigningKey,
     /// Uncompressed point, SEC 1: 4, x, y.
     public: Vec<u8>,
@@ -19,7 +19,7 @@ pub(super) struct Key {
 
 impl Key {
     /// The key of this name among those of a seed.
-    pub(super) fn derive(seed: u64, name: &str) -> Self {
+    pub(crate) fn derive(seed: u64, name: &str) -> Self {
         let text = [b"testkit key", &seed.to_be_bytes()[..], name.as_bytes()].concat();
         // A scalar is out of range once in 2^32 times; then its hash is the next candidate.
         let mut candidate = sha256(&text);

@@ -40,7 +40,7 @@ mod der;
 pub mod fault;
 mod hash;
 pub mod hcl;
-mod key;
+pub(crate) mod key;
 pub mod pki;
 mod platform;
 pub mod qe;
@@ -76,6 +76,8 @@ use self::pki::Pki;
 pub struct Tee {
     case: Case,
     pki: Pki,
+    /// Which of the host's machines it is.
+    number: u64,
     /// The TD that runs on it.
     pub td: Td,
     /// The vTPM's registers, SHA-256 bank.
@@ -105,10 +107,18 @@ impl Tee {
         Self {
             case,
             pki: Pki::new(case),
+            number: 0,
             td: Td::of(case),
             pcrs: tpm_quote::booted(),
             quote_form: QuoteForm::default(),
         }
+    }
+
+    /// Another machine on the same processor, and so under the same roots; 0 is the first.
+    #[must_use]
+    pub fn neighbour(mut self, number: u64) -> Self {
+        self.number = number;
+        self
     }
 
     /// The root CA of processors, in DER, in the place of Intel's.
@@ -147,9 +157,11 @@ impl Tee {
 
     /// What the HCL report says of this machine, with the AK of [`ak`](Self::ak).
     pub fn machine(&self) -> Machine {
-        let id = text::hex_upper(&sha256(
-            &[b"VM", &self.case.seed.to_be_bytes()[..]].concat(),
-        ));
+        let mut id = [b"VM", &self.case.seed.to_be_bytes()[..]].concat();
+        if self.number != 0 {
+            id.extend(self.number.to_be_bytes());
+        }
+        let id = text::hex_upper(&sha256(&id));
         Machine {
             ak: self.ak(),
             ek: Some(Ak::other().public()),

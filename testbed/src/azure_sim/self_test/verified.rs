@@ -3,21 +3,17 @@
 //! I/O: runs cvmctl, which connects to 127.0.0.1.
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use testkit::azure::host::RunningHost;
-use testkit::fetch::url;
+use testkit::fetch::{local, url};
 
-use crate::azure_sim::summary::roots_flags;
+use crate::relying_party::{self, NOT_TRUSTED};
 use crate::session::ATTESTATION_PORT;
-
-/// cvmctl's exit code for a machine that is not to be trusted.
-const NOT_TRUSTED: i32 = 1;
 
 /// cvmctl trusts the node, and gets its certificate over the attested connection.
 pub(super) fn is_trusted(cvmctl: &Path, host: &RunningHost, image: &Path) -> Result<()> {
-    let output = get(cvmctl, host, image, &|_| true)?;
+    let output = relying_party::run(cvmctl, &arguments(host, image)?)?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
@@ -38,7 +34,15 @@ pub(super) fn is_refused_without_roots(
     host: &RunningHost,
     image: &Path,
 ) -> Result<()> {
-    let output = get(cvmctl, host, image, &|flag| flag == "--collateral")?;
+    let mut arguments = arguments(host, image)?;
+    while let Some(at) = arguments
+        .iter()
+        .position(|word| word.starts_with("--danger"))
+    {
+        // With its value.
+        arguments.drain(at..at + 2);
+    }
+    let output = relying_party::run(cvmctl, &arguments)?;
     let code = output.status.code();
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(
@@ -49,26 +53,8 @@ pub(super) fn is_refused_without_roots(
     Ok(())
 }
 
-fn get(
-    cvmctl: &Path,
-    host: &RunningHost,
-    image: &Path,
-    is_wanted: &dyn Fn(&str) -> bool,
-) -> Result<Output> {
+fn arguments(host: &RunningHost, image: &Path) -> Result<Vec<String>> {
     let port = host.machine.forward_tcp(ATTESTATION_PORT)?;
-    let mut command = Command::new(cvmctl);
-    command
-        .arg("get")
-        .arg("--image")
-        .arg(image)
-        .stdin(Stdio::null());
-    for (flag, path) in roots_flags(&host.roots) {
-        if is_wanted(flag) {
-            command.arg(flag).arg(path);
-        }
-    }
-    command.arg(url(port, "/cert"));
-    command
-        .output()
-        .with_context(|| format!("run {}", cvmctl.display()))
+    let url = url(local(port), "/cert");
+    Ok(relying_party::arguments(image, &host.roots, &url))
 }

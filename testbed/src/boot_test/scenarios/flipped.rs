@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use testkit::console::phases::Phase;
-use testkit::fetch::fetch_insecure;
+use testkit::fetch::{fetch_insecure, local};
 use testkit::tamper::disk::{copy, flip};
 use testkit::tamper::esp::flip_uki;
 use testkit::tamper::gpt::{ROOT, ROOT_VERITY, Type, find};
@@ -93,7 +93,7 @@ fn ensure_stops(session: &Session, timeout: Duration) -> Result<()> {
     let end = Instant::now() + timeout;
     while session.machine.ended().is_none() {
         ensure!(
-            fetch_insecure(port, "/cert", ANSWER_TIMEOUT).is_err(),
+            fetch_insecure(local(port), "/cert", ANSWER_TIMEOUT).is_err(),
             "it serves /cert"
         );
         ensure!(

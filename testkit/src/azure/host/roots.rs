@@ -17,22 +17,29 @@ use crate::tee::Tee;
 pub struct Roots {
     /// The root of processors, in the place of Intel's; PEM.
     pub processor: PathBuf,
-    /// The root of vTPMs' attestation keys, in the place of Azure's; PEM.
+    /// Who certifies vTPMs' attestation keys, in the place of Azure's intermediate authorities, which
+    /// verifiers know: the vTPM has the key's own certificate only. PEM.
     pub attestation_key: PathBuf,
     /// What Intel would publish about the processor; JSON.
     pub collateral: PathBuf,
 }
 
 impl Roots {
-    /// Writes the files.
-    pub(super) fn write(tee: &Tee, run: &Path) -> io::Result<Self> {
+    /// Writes the files into `directory`.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing.
+    pub fn write(tee: &Tee, directory: &Path) -> io::Result<Self> {
         let roots = Self {
-            processor: run.join("processor-root.pem"),
-            attestation_key: run.join("attestation-key-root.pem"),
-            collateral: run.join("collateral.json"),
+            processor: directory.join("processor-root.pem"),
+            attestation_key: directory.join("attestation-key-root.pem"),
+            collateral: directory.join("collateral.json"),
         };
-        // The root is the same for all keys.
-        let attestation_key = tee.ak_certificates(&tee.ak()).root;
+        // The same for all keys; missing only if that is the machine's fault.
+        let certificates = tee.ak_certificates(&tee.ak());
+        let issuer = certificates.intermediates.into_iter().next();
+        let attestation_key = issuer.unwrap_or(certificates.root);
         fs::write(&roots.processor, pem(tee.root()))?;
         fs::write(&roots.attestation_key, pem(&attestation_key))?;
         fs::write(&roots.collateral, tee.collateral().to_json())?;
@@ -73,7 +80,11 @@ mod tests {
         let roots = Roots::write(&tee, directory.path()).unwrap();
         for root in [&roots.processor, &roots.attestation_key] {
             let path = root.to_str().unwrap();
-            let verified = run_tool("openssl", &["verify", "-CAfile", path, path]).unwrap();
+            let verified = run_tool(
+                "openssl",
+                &["verify", "-partial_chain", "-trusted", path, path],
+            )
+            .unwrap();
             assert!(String::from_utf8_lossy(&verified).contains("OK"));
         }
         let collateral = fs::read(&roots.collateral).unwrap();
