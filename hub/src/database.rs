@@ -107,8 +107,7 @@ impl Database {
         let database = if postgres::is_url(location) {
             Self::Postgres(postgres::Postgres::new(location, postgres_ca, connections)?)
         } else {
-            let path = location.strip_prefix("sqlite:").unwrap_or(location);
-            Self::Sqlite(sqlite::Sqlite::open(path.as_ref(), connections)?)
+            Self::Sqlite(sqlite::Sqlite::open(location.as_ref(), connections)?)
         };
         migrations::run(&database).await?;
         Ok(database)
@@ -166,10 +165,9 @@ impl Database {
 /// Longer each time, and different for those that collided: between half of a step and one and a
 /// half.
 fn pause(attempt: u32) -> Duration {
-    let moment = std::time::UNIX_EPOCH
-        .elapsed()
-        .map_or(0, |now| u64::from(now.subsec_nanos()) / 1000);
+    // Without random numbers they are only less different; sealing is what fails then.
+    let number = crate::sealing::random().map_or(0, u64::from_ne_bytes);
     let step = 2_u64.saturating_pow(attempt.min(7)).saturating_mul(1000);
-    let spread = moment.checked_rem(step).unwrap_or_default();
+    let spread = number.checked_rem(step).unwrap_or_default();
     Duration::from_micros((step / 2).saturating_add(spread))
 }

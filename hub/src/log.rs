@@ -26,19 +26,19 @@ use crate::text;
 #[command(next_help_heading = "Log")]
 pub(crate) struct LogArguments {
     /// Log one JSON object a line
-    #[arg(long, env = "LOG_JSON", value_parser = boolish(), value_name = "BOOL",
+    #[arg(long, env = "LOG_JSON", value_parser = boolish, value_name = "BOOL",
         num_args = 0..=1, require_equals = true, default_missing_value = "true",
         default_value = "false", hide_default_value = true)]
     log_json: bool,
 
     /// Log every request (its route, never its path, headers or body), and more
-    #[arg(long, env = "LOG_DEBUG", value_parser = boolish(), value_name = "BOOL",
+    #[arg(long, env = "LOG_DEBUG", value_parser = boolish, value_name = "BOOL",
         num_args = 0..=1, require_equals = true, default_missing_value = "true",
         default_value = "false", hide_default_value = true)]
     log_debug: bool,
 
     /// Mark all lines of one start with the same random `uid`
-    #[arg(long, env = "LOG_UID", value_parser = boolish(), value_name = "BOOL",
+    #[arg(long, env = "LOG_UID", value_parser = boolish, value_name = "BOOL",
         num_args = 0..=1, require_equals = true, default_missing_value = "true",
         default_value = "false", hide_default_value = true)]
     log_uid: bool,

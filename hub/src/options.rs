@@ -5,11 +5,17 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use clap::builder::BoolishValueParser;
-
-/// Reads `true`, `1`, `t`, and so on; of a variable that is something else, nothing is guessed.
-pub(crate) fn boolish() -> BoolishValueParser {
-    BoolishValueParser::new()
+/// Reads `true`, `1`, `t`, and so on; nothing, as in `LOG_JSON=`, is false.
+///
+/// # Errors
+///
+/// If it is something else: nothing is guessed.
+pub(crate) fn boolish(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "y" | "yes" | "t" | "true" | "on" | "1" => Ok(true),
+        "" | "n" | "no" | "f" | "false" | "off" | "0" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
 }
 
 /// Reads an address with a port; a port alone (`:8080`) is all of this machine's addresses.
@@ -30,6 +36,22 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_boolean_is_what_everybody_calls_one_or_nothing() {
+        for (yes, no) in [
+            ("true", "false"),
+            ("1", "0"),
+            ("T", "F"),
+            ("On", "Off"),
+            ("YES", ""),
+        ] {
+            assert_eq!((boolish(yes), boolish(no)), (Ok(true), Ok(false)));
+        }
+        for text in ["perhaps", "2", " ", "true "] {
+            assert!(boolish(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn addresses_are_read_as_go_reads_them() {

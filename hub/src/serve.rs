@@ -44,11 +44,11 @@ const PRUNING: Duration = Duration::from_secs(3600);
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     arguments.check()?;
-    let keys = arguments.secret_keys.keys(arguments.database.location());
-    let keys = keys.await?;
     let admin = admin(&arguments)?;
     let required = required(&arguments.required_keys)?;
     let location = arguments.database.location();
+    // After what is only read: this may make a file.
+    let keys = arguments.secret_keys.keys(location).await?;
     let ca = arguments.database.postgres_ca.as_deref();
     let connections = arguments.database.connections;
     let database = Database::open(location, ca, connections).await?;
@@ -99,10 +99,15 @@ pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         let (hub, stop) = (Arc::clone(&hub), stop.clone());
         match &mutual {
             Some(mutual) if listener == Listener::Main => {
-                servers.spawn(serve(hub, listener, socket, mutual.handshake(), stop));
+                let limits = Limits {
+                    lifetime: Some(mutual::LIFETIME),
+                    ..limits()
+                };
+                let handshake = mutual.handshake();
+                servers.spawn(serve(hub, listener, socket, handshake, limits, stop));
             }
             _ => {
-                servers.spawn(serve(hub, listener, socket, Unencrypted, stop));
+                servers.spawn(serve(hub, listener, socket, Unencrypted, limits(), stop));
             }
         }
     }
@@ -129,10 +134,11 @@ async fn serve(
     listener: Listener,
     socket: TcpListener,
     handshake: impl Handshake<Nobody>,
+    limits: Limits,
     stop: watch::Receiver<bool>,
 ) {
     let service = front::Plain { hub, listener };
-    let server = Server::<Nobody, _, _>::new(socket, handshake, service, limits());
+    let server = Server::<Nobody, _, _>::new(socket, handshake, service, limits);
     let draining = server.run(stopped(stop), None, || {}).await;
     let cut = draining.finish().await;
     if cut.requests > 0 {

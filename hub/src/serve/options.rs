@@ -33,9 +33,12 @@ pub(crate) struct DatabaseArguments {
 }
 
 impl DatabaseArguments {
-    /// The file or URL.
+    /// The file or URL. A variable that is empty, as unit files have them, names none.
     pub(crate) fn location(&self) -> &str {
-        self.postgres_dsn.as_deref().unwrap_or(&self.database)
+        let dsn = self.postgres_dsn.as_deref();
+        let location = dsn.filter(|dsn| !dsn.is_empty());
+        let location = location.unwrap_or(&self.database);
+        location.strip_prefix("sqlite:").unwrap_or(location)
     }
 }
 
@@ -143,7 +146,7 @@ pub(crate) struct ServeArguments {
     pub(crate) admin_password_file: Option<PathBuf>,
 
     /// Let everybody be admin; only with a loopback --admin-addr
-    #[arg(long, env = "DISABLE_ADMIN_AUTH", value_parser = crate::options::boolish(),
+    #[arg(long, env = "DISABLE_ADMIN_AUTH", value_parser = crate::options::boolish,
         value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", default_value = "false", hide_default_value = true)]
     pub(crate) disable_admin_auth: bool,

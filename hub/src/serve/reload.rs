@@ -103,6 +103,8 @@ pub(super) async fn watch(
 ) {
     let forever = async {
         let mut turn = tokio::time::interval(interval);
+        // Or the first look would be at once, when the files have only just been read.
+        turn.reset();
         turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let is_asked = tokio::select! {

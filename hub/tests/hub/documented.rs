@@ -62,7 +62,9 @@ impl Ports {
 
     #[track_caller]
     fn gives(&self, arguments: &[&str], expected: &Value) {
-        let Curled { status, body, kind } = self.curl(arguments);
+        let Curled {
+            status, body, kind, ..
+        } = self.curl(arguments);
         assert_eq!((status, kind.as_str()), (200, "application/json"), "{body}");
         assert_eq!(&serde_json::from_str::<Value>(&body).unwrap(), expected);
     }

@@ -1,11 +1,13 @@
 //! Client certificates at the main listener, by curl.
 
+use std::time::Instant;
+
 use rustix::process::Signal;
 
 use crate::start::refused;
 use crate::support::curl::{Curled, try_curl};
 use crate::support::pki::{Authority, Use};
-use crate::support::{Hub, Kind, LAX, Place, eventually, on_both};
+use crate::support::{Hub, Kind, LAX, Place, eventually, on_both, replace};
 
 on_both!(only_who_has_a_certificate_of_the_authority_is_believed);
 
@@ -21,11 +23,13 @@ fn options(place: &Place, servers: &Authority, clients: &Authority) -> Vec<Strin
         format!("--listen-client-ca={}", ca.display()),
         // Which is refused without client certificates.
         "--listen-addr=0.0.0.0:0".to_owned(),
+        // Only when they are told to, so that each time is counted.
+        "--tls-reload-seconds=86400".to_owned(),
     ]
 }
 
 /// Makes a client's certificate in files of this name.
-fn client(place: &Place, authority: &Authority, usage: Use, name: &str) {
+fn client(place: &Place, authority: &Authority, usage: impl Into<Option<Use>>, name: &str) {
     let [certificate, key] = ["pem", "key"].map(|kind| place.path(&format!("{name}.{kind}")));
     authority.certify(name, usage, &certificate, &key);
 }
@@ -70,12 +74,16 @@ fn only_who_has_a_certificate_of_the_authority_is_believed(kind: Kind) {
     client(&place, &clients, Use::ClientAuth, "proxy");
     client(&place, &clients, Use::ServerAuth, "server");
     client(&place, &others, Use::ClientAuth, "other");
-    for version in ["--http1.1", "--http2"] {
-        let answer = ask(&place, &hub, Some("proxy"), CONFIGURATION, &[version]).unwrap();
-        assert_eq!(
-            (answer.status, answer.body.as_str()),
-            (200, r#"{"instance_name":"b1"}"#)
-        );
+    client(&place, &clients, None, "any-use");
+    let start = Instant::now();
+    for (version, number) in [("--http1.1", "1.1"), ("--http2", "2")] {
+        for name in ["proxy", "any-use"] {
+            let answer = ask(&place, &hub, Some(name), CONFIGURATION, &[version]).unwrap();
+            assert_eq!(
+                (answer.status, answer.body.as_str(), answer.version.as_str()),
+                (200, r#"{"instance_name":"b1"}"#, number)
+            );
+        }
         for version in ["--tlsv1.3", "--tls-max=1.2"] {
             for name in [None, Some("other"), Some("server")] {
                 // Not even whether it lives.
@@ -91,15 +99,30 @@ fn only_who_has_a_certificate_of_the_authority_is_believed(kind: Kind) {
     assert!(plain.is_err(), "{plain:?}");
     let log = std::fs::read_to_string(place.path("log")).unwrap();
     let refusals = log.matches("a client's certificate was refused").count();
-    assert!((2..=10).contains(&refusals), "{refusals}: {log}");
+    // Ten at once, and another one each six seconds.
+    let most = 11 + usize::try_from(start.elapsed().as_secs() / 6).unwrap();
+    assert!((2..=most).contains(&refusals), "{refusals}: {log}");
     // The other listeners are as they were, and what a proxy's node isn't is as it was.
     hub.ask("internal", "GET", "/api/l1-builder/v1/measurements")
         .ok();
     let elsewhere = ["-H", "X-Forwarded-For: 9.9.9.9"];
     let answer = ask(&place, &hub, Some("proxy"), CONFIGURATION, &elsewhere).unwrap();
     assert_eq!((answer.status, answer.body.as_str()), (403, ""));
+    // None in place of the authority, or a broken one: the first still counts.
+    let broken = "could not be read again: the former counts";
+    for (round, content) in ["", "nonsense"].into_iter().enumerate() {
+        replace(&place.path("clients.pem"), content);
+        hub.signal(Signal::HUP);
+        eventually("it says so", || {
+            let log = std::fs::read_to_string(place.path("log")).unwrap();
+            log.matches(broken).count() == round + 1
+        });
+        ask(&place, &hub, Some("proxy"), CONFIGURATION, &[]).unwrap();
+        assert!(ask(&place, &hub, Some("other"), CONFIGURATION, &[]).is_err());
+        assert!(ask(&place, &hub, None, CONFIGURATION, &[]).is_err());
+    }
     // Another authority in place of the first.
-    std::fs::write(place.path("clients.pem"), &others.pem).unwrap();
+    replace(&place.path("clients.pem"), &others.pem);
     hub.signal(Signal::HUP);
     eventually("the other authority counts", || {
         ask(&place, &hub, Some("other"), CONFIGURATION, &[]).is_ok()

@@ -12,7 +12,7 @@ use rustls_pki_types::pem::PemObject;
 use testkit::tee::Tee;
 
 use crate::support::pki::{Authority, Use};
-use crate::support::{Hub, Kind, Place, eventually};
+use crate::support::{Hub, Kind, Place, eventually, replace};
 
 /// Whether a listener shows a certificate of this authority.
 fn shows(address: SocketAddr, authority: &Authority) -> bool {
@@ -145,7 +145,7 @@ fn without_a_signal_changes_are_found_and_said_once() {
     let [first, second] = ["first", "second"].map(Authority::new);
     write(&place, &first);
     let hub = start(&place, "1");
-    std::fs::write(place.path("hub.key"), "nonsense").unwrap();
+    replace(&place.path("hub.key"), "nonsense");
     eventually("it says so", || said(&place, BROKEN) == [1; 2]);
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(said(&place, BROKEN), [1; 2]);

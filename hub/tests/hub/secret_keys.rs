@@ -29,13 +29,11 @@ fn start(place: &Place, script: &str) -> Hub {
     Hub::start_logging(place, &[LAX, &["--log-debug"], &command].concat())
 }
 
-fn fails(place: &Place, script: &str) -> String {
+fn fails(place: &Place, script: &str, seconds: u64) -> String {
     let command = command(place, script);
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
-    refused(
-        place,
-        &[&command[..], &["--secrets-key-seconds=1"]].concat(),
-    )
+    let seconds = format!("--secrets-key-seconds={seconds}");
+    refused(place, &[&command[..], &[seconds.as_str()]].concat())
 }
 
 fn secret(hub: &Hub) -> serde_json::Value {
@@ -107,7 +105,7 @@ fn without_the_right_key_no_secret_is_delivered(kind: Kind) {
 #[test]
 fn a_program_that_does_not_give_keys_keeps_the_hub_from_starting() {
     let place = Place::new(Kind::Sqlite);
-    let said = fails(&place, "echo key; echo 'the KMS is asleep' >&2; exit 7");
+    let said = fails(&place, "echo key; echo 'the KMS is asleep' >&2; exit 7", 60);
     assert!(
         said.contains(
             "get the keys for secrets from /bin/sh: it failed (exit status: 7) and said: \
@@ -116,10 +114,10 @@ fn a_program_that_does_not_give_keys_keeps_the_hub_from_starting() {
         "{said}"
     );
     let start = Instant::now();
-    let said = fails(&place, "sleep 600");
+    let said = fails(&place, "sleep 600", 1);
     assert!(said.contains("it took longer than 1s"), "{said}");
     assert!(start.elapsed() < Duration::from_secs(60));
-    let said = fails(&place, "yes");
+    let said = fails(&place, "yes", 60);
     assert!(said.contains("it wrote more than 65536 bytes"), "{said}");
     // Nothing of what could be a key is repeated.
     for (script, reason) in [
@@ -128,7 +126,7 @@ fn a_program_that_does_not_give_keys_keeps_the_hub_from_starting() {
         ("true", "there is no key"),
         ("printf 'k:5ec2e7\\377'", "expected text"),
     ] {
-        let said = fails(&place, script);
+        let said = fails(&place, script, 60);
         assert!(said.contains(reason) && !said.contains("5ec2e7"), "{said}");
     }
     let missing = refused(&place, &["--secrets-key-command=/nonexistent/kms"]);
@@ -143,4 +141,28 @@ fn a_program_that_does_not_give_keys_keeps_the_hub_from_starting() {
     assert!(two.contains("cannot be used with"), "{two}");
     let alone = refused(&place, &["--secrets-key-argument=x"]);
     assert!(alone.contains("--secrets-key-command"), "{alone}");
+}
+
+#[test]
+fn a_program_gets_the_environment_without_other_secrets() {
+    let place = Place::new(Kind::Sqlite);
+    let digits = "1".repeat(64);
+    let script = format!(
+        "test -z \"$DATABASE$POSTGRES_DSN$ADMIN_BASIC_PASSWORD_BCRYPT\" &&
+         test \"$KMS_ADDRESS\" = kept && echo k:{digits}"
+    );
+    let command = command(&place, &script);
+    let mut options: Vec<&str> = command.iter().map(String::as_str).collect();
+    options.push("--disable-admin-auth");
+    let hub = Hub::start_as(&place, &options, |command| {
+        for (name, value) in [
+            ("DATABASE", place.location.as_str()),
+            ("POSTGRES_DSN", &place.location),
+            ("ADMIN_BASIC_PASSWORD_BCRYPT", "a hash"),
+            ("KMS_ADDRESS", "kept"),
+        ] {
+            command.env(name, value);
+        }
+    });
+    assert!(hub.stop());
 }

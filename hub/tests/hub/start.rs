@@ -148,3 +148,67 @@ fn postgresql_over_tls_is_verified() {
     let said = refused(&place, &[&other]);
     assert!(said.contains("invalid peer certificate"), "{said}");
 }
+
+/// Unit files have lines like `POSTGRES_DSN=`.
+#[test]
+fn empty_variables_are_options_that_were_not_given() {
+    let place = Place::new(Kind::Sqlite);
+    let options = ["--disable-admin-auth=true"];
+    let hub = Hub::start_as(&place, &options, |command| {
+        for name in ["POSTGRES_DSN", "LOG_JSON", "LOG_DEBUG", "LOG_UID"] {
+            command.env(name, "");
+        }
+        command.stderr(std::fs::File::create(place.path("log")).unwrap());
+    });
+    hub.ask("admin", "GET", "/api/admin/v1/builders").ok();
+    assert!(hub.stop());
+    assert!(std::path::Path::new(&place.location).exists());
+    let log = std::fs::read_to_string(place.path("log")).unwrap();
+    assert!(!log.contains("DEBUG") && !log.contains('{') && !log.contains("uid="));
+    // One that would open something opens nothing.
+    let hub = Hub::start_as(&place, &[], |command| {
+        command.env("DISABLE_ADMIN_AUTH", "");
+    });
+    let answer = hub.ask("admin", "GET", "/api/admin/v1/builders");
+    answer.is(401);
+    assert!(hub.stop());
+    // A key that was meant to be somewhere is not made somewhere else.
+    for name in ["SECRETS_KEY_FILE", "SECRETS_KEY_COMMAND"] {
+        let mut command = Command::new(PROGRAM);
+        command
+            .env_clear()
+            .env(name, "")
+            .args(["serve", "--database"]);
+        command.arg(&place.location).arg("--disable-admin-auth");
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            !output.status.success() && said.contains("a value is required"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_key_is_made_beside_the_database_once_everything_else_is_right() {
+    let place = Place::new(Kind::Sqlite);
+    let location = format!("--database=sqlite:{}", place.location);
+    let key = place.path("hub.sqlite.key");
+    let ports = ["listen", "admin", "internal", "metrics"];
+    let ports = ports.map(|name| format!("--{name}-addr=127.0.0.1:0"));
+    let mut all = vec!["serve", &location];
+    all.extend(ports.iter().map(String::as_str));
+    assert!(fails(&all).contains("needs a password"));
+    let required = ["--disable-admin-auth", "--required-keys=/nonexistent"];
+    assert!(fails(&[&all[..], &required].concat()).contains("/nonexistent"));
+    assert!(!key.exists());
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().args(&all).arg("--disable-admin-auth");
+    let mut child = command.spawn().unwrap();
+    eventually("the database", || {
+        std::path::Path::new(&place.location).exists()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(key.exists());
+}

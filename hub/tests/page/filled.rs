@@ -27,6 +27,8 @@ pub(crate) const EVIL_NAMES: &[(&str, &str)] = &[
     // It would be read as `admin`, or as the name of another builder.
     ("\u{202e}nimda", r"\u{202e}nimda"),
     ("alpha\u{200b}", r"alpha\u{200b}"),
+    ("beta ", r"beta\u{20}"),
+    ("be\u{3164}ta  1", r"be\u{3164}ta\u{20}\u{20}1"),
     ("אבג مرحبا 日本 🦀", "אבג مرحبا 日本 🦀"),
     // No blank at which to break it.
     (LONG, LONG),

@@ -30,7 +30,8 @@ pub(crate) struct Tab<'a> {
     session: String,
     origin: String,
     credentials: Option<(String, String)>,
-    is_loaded: bool,
+    /// The documents that have loaded, `about:blank` perhaps among them.
+    loaded: Vec<Value>,
     /// Status of the page itself.
     pub(crate) status: u64,
     /// Paths asked for at the page's own address, in order, each once.
@@ -58,7 +59,7 @@ impl<'a> Tab<'a> {
             credentials: how
                 .credentials
                 .map(|(name, word)| (name.to_owned(), word.to_owned())),
-            is_loaded: false,
+            loaded: Vec::new(),
             status: 0,
             requests: Vec::new(),
             strangers: Vec::new(),
@@ -68,6 +69,7 @@ impl<'a> Tab<'a> {
         for domain in ["Page", "Runtime", "Log", "Network"] {
             tab.call(&format!("{domain}.enable"), &json!({}));
         }
+        tab.call("Page.setLifecycleEventsEnabled", &json!({"enabled": true}));
         tab.call("Fetch.enable", &json!({"handleAuthRequests": true}));
         tab.call("Page.setBypassCSP", &json!({"enabled": how.without_policy}));
         let size =
@@ -77,16 +79,36 @@ impl<'a> Tab<'a> {
         let navigated = tab.call("Page.navigate", &json!({"url": url}));
         assert_eq!(navigated["errorText"], Value::Null);
         let end = Browser::deadline();
-        while !tab.is_loaded {
+        while tab.status == 0 || !tab.loaded.contains(&navigated["loaderId"]) {
             tab.take_next(end);
         }
         tab.watch();
         tab
     }
 
-    /// Lets time pass in the page.
+    /// Lets time pass in the page, for what must not happen.
     pub(crate) fn watch(&mut self) {
-        let wait = format!("new Promise(done => setTimeout(done, {WATCHED_MILLISECONDS}))");
+        self.pass(WATCHED_MILLISECONDS);
+    }
+
+    /// Lets time pass in the page until what must happen has.
+    #[track_caller]
+    pub(crate) fn until(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) {
+        let end = Browser::deadline();
+        while !is_so(self) {
+            assert!(
+                Instant::now() < end,
+                "never: {what}: {:?} {:?} {:?}",
+                self.strangers,
+                self.dialogs,
+                self.complaints
+            );
+            self.pass(50);
+        }
+    }
+
+    fn pass(&mut self, milliseconds: u64) {
+        let wait = format!("new Promise(done => setTimeout(done, {milliseconds}))");
         self.evaluate(&wait);
     }
 
@@ -138,7 +160,9 @@ impl<'a> Tab<'a> {
     fn note(&mut self, message: &Value) {
         let event = &message["params"];
         match message["method"].as_str().unwrap_or_default() {
-            "Page.loadEventFired" => self.is_loaded = true,
+            "Page.lifecycleEvent" if event["name"] == "load" => {
+                self.loaded.push(event["loaderId"].clone());
+            }
             "Page.javascriptDialogOpening" => {
                 self.dialogs.push(event["message"].to_string());
                 self.reply("Page.handleJavaScriptDialog", &json!({"accept": true}));

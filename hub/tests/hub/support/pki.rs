@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 pub(crate) use rcgen::ExtendedKeyUsagePurpose as Use;
 
@@ -24,17 +22,17 @@ impl Authority {
         Self { params, key, pem }
     }
 
-    /// Writes a fresh certificate and its key, as PEM.
+    /// Writes a fresh certificate for one use, or for any, and its key, as PEM.
     pub(crate) fn certify(
         &self,
         name: &str,
-        usage: ExtendedKeyUsagePurpose,
+        usage: impl Into<Option<Use>>,
         certificate: &Path,
         key: &Path,
     ) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages.push(usage);
+        params.extended_key_usages.extend(usage.into());
         let pair = KeyPair::generate().unwrap();
         let issuer = Issuer::from_params(&self.params, &self.key);
         let signed = params.signed_by(&pair, &issuer).unwrap();

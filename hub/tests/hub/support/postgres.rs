@@ -72,40 +72,61 @@ impl Server {
             "{}",
             String::from_utf8_lossy(&initdb.stderr)
         );
-        let mut postgres = command(&programs, "postgres");
-        postgres.arg("-D").arg(&data).arg("-k").arg(&directory);
-        let fsync = format!("fsync={is_durable}");
-        for setting in ["listen_addresses=localhost", &fsync, "max_connections=200"] {
-            postgres.args(["-c", setting]);
-        }
-        let port = free_port();
         let [certificate, key] = ["server.crt", "server.key"].map(|name| directory.join(name));
         write_identity(&certificate, &key);
-        for (name, file) in [("ssl_cert_file", certificate), ("ssl_key_file", key)] {
-            postgres.arg("-c").arg(format!("{name}={}", file.display()));
-        }
-        postgres
-            .arg("-p")
-            .arg(port.to_string())
-            .args(["-c", "ssl=on"]);
-        let log = std::fs::File::create(directory.join("log")).unwrap();
-        postgres.stdout(Stdio::null()).stderr(log);
-        // The child is told to end when the thread that started it does, so that one lasts.
-        std::thread::spawn(move || postgres.spawn().unwrap().wait());
-        let server = Self {
+        let mut server = Self {
             directory,
-            port,
+            port: 0,
             programs,
         };
+        let settings = [
+            "listen_addresses=127.0.0.1".to_owned(),
+            "max_connections=200".to_owned(),
+            "ssl=on".to_owned(),
+            format!("fsync={is_durable}"),
+            format!("ssl_cert_file={}", certificate.display()),
+            format!("ssl_key_file={}", key.display()),
+        ];
+        for _ in 0..5 {
+            server.port = free_port();
+            if server.serves(&data, &settings) {
+                return server;
+            }
+        }
+        panic!("PostgreSQL does not start: {}", server.log());
+    }
+
+    /// Starts it; whether it answers, rather than ending because somebody else took the port.
+    fn serves(&self, data: &Path, settings: &[String]) -> bool {
+        let mut postgres = command(&self.programs, "postgres");
+        postgres.arg("-D").arg(data).arg("-k").arg(&self.directory);
+        postgres.arg("-p").arg(self.port.to_string());
+        for setting in settings {
+            postgres.args(["-c", setting]);
+        }
+        let log = self.directory.join("log");
+        let log = std::fs::File::options().create(true).append(true).open(log);
+        postgres.stdout(Stdio::null()).stderr(log.unwrap());
+        // The child is told to end when the thread that started it does, so that one lasts.
+        let running = std::thread::spawn(move || postgres.spawn().unwrap().wait());
         let start = Instant::now();
-        while !server.try_sql("postgres", "SELECT 1").status.success() {
+        while !self.try_sql("postgres", "SELECT 1").status.success() {
+            if running.is_finished() {
+                return false;
+            }
+            let patience = Duration::from_secs(60);
             assert!(
-                start.elapsed() < Duration::from_secs(60),
-                "PostgreSQL does not start"
+                start.elapsed() < patience,
+                "PostgreSQL does not answer: {}",
+                self.log()
             );
             std::thread::sleep(Duration::from_millis(50));
         }
-        server
+        true
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 
     fn try_sql(&self, database: &str, sql: &str) -> std::process::Output {
@@ -201,7 +222,7 @@ fn directory() -> PathBuf {
     directory
 }
 
-/// Somebody else could take it before the server does; then the server doesn't start, and says so.
+/// Somebody else could take it before the server does.
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()

@@ -42,6 +42,56 @@ fn what_is_not_seen_is_made_visible() {
 }
 
 #[test]
+fn characters_without_ink_are_made_visible() {
+    for character in [
+        '\u{34f}',
+        '\u{115f}',
+        '\u{1160}',
+        '\u{17b4}',
+        '\u{17b5}',
+        '\u{180b}',
+        '\u{180f}',
+        '\u{2800}',
+        '\u{3164}',
+        '\u{fe00}',
+        '\u{fe0f}',
+        '\u{ffa0}',
+        '\u{e0000}',
+        '\u{e0041}',
+        '\u{e007f}',
+        '\u{e0100}',
+        '\u{e01ef}',
+        '\u{a0}',
+        '\u{1680}',
+        '\u{2003}',
+        '\u{202f}',
+        '\u{205f}',
+        '\u{3000}',
+        '\t',
+    ] {
+        let shown = escape(&format!("a{character}b"));
+        let number = u32::from(character);
+        assert_eq!(shown, format!("a\\u{{{number:x}}}b"));
+    }
+}
+
+#[test]
+fn only_a_single_blank_between_others_is_shown_as_it_is() {
+    for (text, expected) in [
+        ("a b c", "a b c"),
+        (" a", r"\u{20}a"),
+        ("a ", r"a\u{20}"),
+        ("a  b", r"a\u{20}\u{20}b"),
+        ("a   b c", r"a\u{20}\u{20}\u{20}b c"),
+        (" ", r"\u{20}"),
+        ("< b", "&lt; b"),
+        ("", ""),
+    ] {
+        assert_eq!(escape(text), expected);
+    }
+}
+
+#[test]
 fn certificates_that_end_are_marked() {
     assert_eq!(text::time(NOW), "2026-11-22T00:00:00Z");
     for (ends, remark) in [
@@ -102,5 +152,6 @@ proptest! {
         let escaped = escape(&text);
         prop_assert!(!escaped.contains(['<', '>', '"', '\'']));
         prop_assert!(!escaped.contains(is_unseen));
+        prop_assert!(escaped.trim() == escaped && !escaped.contains("  "));
     }
 }
