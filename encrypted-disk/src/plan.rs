@@ -75,8 +75,10 @@ pub enum Refusal {
         offset: u64,
     },
 
-    /// It is blank, but the configuration says that blank disks are not formatted.
-    #[error("the disk is blank, and the configuration does not allow to format it")]
+    /// It is blank, or half formatted by us, but the configuration says that such disks are not formatted.
+    #[error(
+        "the disk is blank or half formatted, and the configuration does not allow to format it"
+    )]
     FormatNotAllowed,
 }
 

@@ -177,17 +177,17 @@ pub(crate) fn decide(
     if let Some((slot, _)) = forged {
         return Err(OpenRefusal::Forged { slot });
     }
+    // A wrong key before a damaged record: what is mended at the hub must not look like a lost disk.
+    for (_, finding) in slots() {
+        if let Finding::OtherKey(disk) = finding {
+            let (disk, ours) = (*disk, key.id());
+            return Err(OpenRefusal::WrongKey { disk, ours });
+        }
+    }
     for (slot, finding) in slots() {
-        match finding {
-            Finding::OtherKey(disk) => {
-                let (disk, ours) = (*disk, key.id());
-                return Err(OpenRefusal::WrongKey { disk, ours });
-            }
-            Finding::NotARecord(source) => {
-                let source = *source;
-                return Err(OpenRefusal::Record { slot, source });
-            }
-            _ => {}
+        if let Finding::NotARecord(source) = finding {
+            let source = *source;
+            return Err(OpenRefusal::Record { slot, source });
         }
     }
     let Some((_, marker, _)) = authentic().max_by_key(|(_, record, _)| record.sequence) else {

@@ -9,7 +9,7 @@ mod grow;
 mod open;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cryptsetup;
 use crate::error::DiskError;
@@ -105,7 +105,7 @@ impl Tools<'_> {
     /// # Errors
     ///
     /// [`DiskError`]. The disk is as it was, unless it was being formatted, which begins again at the next
-    /// try; a mapping may be left open, which the next try goes on with.
+    /// try; a mapping may be left open, with which a next try goes on that begins with [`Disk::find`].
     pub fn prepare(
         &mut self,
         disk: &Disk,
@@ -183,11 +183,12 @@ impl Tools<'_> {
     }
 
     fn is_mounted(&self) -> Result<bool, DiskError> {
-        let point = self.settings.mount_point.to_string_lossy();
         let number = self.sysfs.mapping_number(&self.settings.mapping)?;
         let mounts = self.sysfs.mounts()?;
         let is_it = |mount: &crate::find::Mount| {
-            mount.point == point && Some(&mount.device) == number.as_ref()
+            // By components: a slash at the end is none.
+            Path::new(&mount.point) == self.settings.mount_point
+                && Some(&mount.device) == number.as_ref()
         };
         Ok(mounts.iter().any(is_it))
     }

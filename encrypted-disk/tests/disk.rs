@@ -493,23 +493,33 @@ fn confirmed_format_that_is_cut_is_refused_or_goes_on() {
     assert_eq!(outcomes.len(), 2);
 }
 
+/// Also one whose owner has put back how it was in the middle of its first boot.
 #[test]
-fn blank_disk_is_left_alone_if_the_configuration_says_so() {
-    let machine = Machine::azure();
-    let settings = Settings {
-        formats_blank: false,
-        ..machine.settings()
-    };
-    let prepare = |tools: &mut Tools<'_>, disk: &Disk| tools.prepare(disk, &key(), None);
-    let error = with_tools(&mut Programs::of(&machine), &settings, prepare)
-        .0
-        .unwrap_err();
-    assert!(matches!(
-        error,
-        DiskError::Refused(Refusal::FormatNotAllowed)
-    ));
-    let before = machine.image();
-    assert!(before.iter().all(|byte| *byte == 0));
+fn blank_or_half_formatted_disk_is_left_alone_if_the_configuration_says_so() {
+    for stop in [None, Some(Stop::Before(5))] {
+        let machine = Machine::azure();
+        if stop.is_some() {
+            let mut programs = Programs::of(&machine);
+            programs.stop = stop;
+            prepare(&mut programs, &key()).unwrap_err();
+            machine.reset();
+        }
+        let before = machine.image();
+        assert_eq!(before.iter().all(|byte| *byte == 0), stop.is_none());
+        let settings = Settings {
+            formats_blank: false,
+            ..machine.settings()
+        };
+        let prepare = |tools: &mut Tools<'_>, disk: &Disk| tools.prepare(disk, &key(), None);
+        let error = with_tools(&mut Programs::of(&machine), &settings, prepare)
+            .0
+            .unwrap_err();
+        assert!(matches!(
+            error,
+            DiskError::Refused(Refusal::FormatNotAllowed)
+        ));
+        assert_eq!(machine.image(), before);
+    }
 }
 
 #[test]

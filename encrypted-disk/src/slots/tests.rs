@@ -348,6 +348,11 @@ fn each_reason_is_said() {
             ours
         }
     );
+    // Also where the first record that is met is damaged: the key is what can be mended.
+    let mut bad = disk.clone();
+    bad[(Slot::A.record() + 8) as usize] = 2;
+    let error = decide_for(&bad, &other_key()).unwrap_err();
+    assert!(matches!(error, OpenRefusal::WrongKey { .. }), "{error}");
     let both = |at: u64, value: u8| {
         let mut bad = disk.clone();
         for slot in Slot::ALL {

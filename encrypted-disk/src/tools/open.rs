@@ -9,6 +9,7 @@ use crate::find::Disk;
 use crate::key::Key;
 use crate::layout::{SECTOR, Slot};
 use crate::luks::Header;
+use crate::plan::Refusal;
 use crate::record::Record;
 use crate::run::failed;
 use crate::scratch::Scratch;
@@ -45,6 +46,10 @@ impl Tools<'_> {
     pub(super) fn open(&mut self, disk: &Disk, key: &Key) -> Result<bool, DiskError> {
         let authentic = match self.authenticate(disk, key)? {
             Found::Header(authentic) => authentic,
+            // Of a first boot that was cut short; or the owner has put back what that was like.
+            Found::FormatAgain { .. } if !self.settings.formats_blank => {
+                return Err(Refusal::FormatNotAllowed.into());
+            }
             Found::FormatAgain { sequence } => {
                 self.tell(Event::FormatsAgain);
                 if disk.mapping.is_some() {

@@ -96,7 +96,15 @@ impl Lexer {
         };
         self.column = 0;
         self.place = match self.place {
-            place @ (Place::Double { .. } | Place::Single) => place,
+            // A backslash before the line's end belongs to that end.
+            Place::Double {
+                is_value, has_tag, ..
+            } => Place::Double {
+                is_escaped: false,
+                is_value,
+                has_tag,
+            },
+            Place::Single => Place::Single,
             // Brackets go on over lines; a comment does not.
             Place::Comment if !self.open.is_empty() => self.next_member(),
             Place::Colon if !self.open.is_empty() => Place::Expect,

@@ -107,7 +107,8 @@ impl Root {
             rustix::fs::fchown(&opened, owner, new.group.map(Gid::from_raw))?;
         }
         rustix::fs::fchmod(&opened, Mode::from_raw_mode(new.mode))?;
-        opened.sync_all()
+        opened.sync_all()?;
+        Ok(rustix::fs::fsync(&folder)?)
     }
 
     /// Puts a complete file where it belongs. Nothing happens if it is there already.
