@@ -13,6 +13,7 @@ mod clock;
 mod configuration;
 mod handover;
 mod hub;
+mod keep;
 mod progress;
 mod refresh;
 mod registration;
@@ -22,7 +23,7 @@ mod units;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use rustls::pki_types::ServerName;
@@ -61,6 +62,10 @@ pub(crate) struct Args {
     /// The command that starts and reloads units
     #[arg(long, value_name = "FILE", default_value = "/usr/bin/systemctl")]
     systemctl: PathBuf,
+
+    /// Azure's platform service
+    #[arg(long, value_name = "URL", default_value = wireserver::WIRESERVER)]
+    wireserver: String,
 }
 
 /// Boots, then watches until told to stop.
@@ -76,8 +81,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn until_stopped(args: Args) -> anyhow::Result<()> {
-    let config = Config::read(&args.config).context("read the configuration")?;
     let notifier = Arc::new(Notifier::from_env().context("open NOTIFY_SOCKET")?);
+    let host = check_in::host(&args.root, &args.wireserver);
+    let config = match Config::read(&args.config).context("read the configuration") {
+        Ok(config) => config,
+        Err(error) => {
+            // An image with such a fault never becomes a node: trying again is systemd's, saying it is ours.
+            check_in::failed(host, &error).await;
+            return Err(error);
+        }
+    };
+    check_in::up(host);
     let mut terminate = signal(SignalKind::terminate()).context("install signal handlers")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("install signal handlers")?;
     let hangup = signal(SignalKind::hangup()).context("install signal handlers")?;
@@ -118,35 +132,36 @@ struct Machine {
 /// What was done, for a configuration or one before it.
 #[derive(Default)]
 struct Done {
-    identity: Option<(Vec<ServerName<'static>>, Identity)>,
+    identity: Option<Identity>,
     /// The fingerprint of the certificate that the hub has.
     registered: Option<String>,
     is_ready: bool,
 }
 
 async fn live(machine: &Machine, hangup: Signal) -> Infallible {
-    check_in::start(machine);
     let clock = clock::plausible(machine).await;
     let mut refresh = Refresh::new(machine, hangup);
     let mut configuration = refresh.first(&clock).await;
     let mut clock = Some(clock);
     let mut done = Done::default();
     loop {
-        configuration = tokio::select! {
-            changed = refresh.changed(&configuration) => changed,
-            never = make(machine, &configuration, &mut clock, &mut done) => match never {},
-        };
+        tokio::select! {
+            changed = refresh.changed(&configuration) => configuration = changed,
+            // The same again, which finds that the identity is due.
+            () = make(machine, &configuration, &mut clock, &mut done) => {}
+        }
     }
 }
 
-/// Makes the machine the node that the configuration wants, and keeps it so. What is done already is
-/// not done again; this may be broken off at any wait, and begun again.
+/// Makes the machine the node that the configuration wants, and keeps it so, until it is time for
+/// another identity. What is done already is not done again; this may be broken off at any wait, and
+/// begun again.
 async fn make(
     machine: &Machine,
     configuration: &Configuration,
     clock: &mut Option<Plausible>,
     done: &mut Done,
-) -> Infallible {
+) {
     let identity = identity(machine, configuration, &mut done.identity).await;
     let served = hand_over(machine, identity).await;
     register(machine, identity, &served, &mut done.registered).await;
@@ -160,7 +175,8 @@ async fn make(
         ready(machine).await;
         done.is_ready = true;
     }
-    loop {
+    let keep = &machine.config.boot.identity.keep;
+    while !keep::is_due(identity, keep, SystemTime::now()) {
         sleep(LOOK).await;
         if !machine.serves(identity).await {
             hand_over(machine, identity).await;
@@ -168,27 +184,26 @@ async fn make(
     }
 }
 
-/// A key of this start, certified for the node's names.
+/// A key, certified for the node's names: the one that is kept, if it is for them and not about to end.
 async fn identity<'a>(
     machine: &Machine,
     configuration: &Configuration,
-    done: &'a mut Option<(Vec<ServerName<'static>>, Identity)>,
+    done: &'a mut Option<Identity>,
 ) -> &'a Identity {
     let mut stage = machine.begin("identity");
-    // The drop-ins certify only what they also require, so only random numbers can be missing.
+    let keep = &machine.config.boot.identity.keep;
     let mut make = async || -> anyhow::Result<_> {
+        // The drop-ins certify only what they also require.
         let names = machine.names(configuration)?;
-        Ok(match done.take() {
-            Some((of, identity)) if of == names => (of, identity),
-            _ => {
-                let identity = Identity::generate(&names)?;
-                (names, identity)
-            }
-        })
+        let now = SystemTime::now();
+        match done.take() {
+            Some(it) if it.is_for(&names)? && !keep::is_due(&it, keep, now) => Ok(it),
+            _ => keep::kept_or_new(keep, &names, now),
+        }
     };
     let made = until_done(&mut stage, &mut make).await;
-    stage.done(&format!("certificate_sha256={}", made.1.fingerprint()));
-    &done.insert(made).1
+    stage.done(&format!("certificate_sha256={}", made.fingerprint()));
+    done.insert(made)
 }
 
 /// Has services show it.

@@ -2,12 +2,16 @@
 //!
 //! I/O: draws from the kernel's random number generator; reads the file that a caller names.
 
+mod certified;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::SystemTime;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hyper::body::Bytes;
@@ -17,11 +21,13 @@ use rcgen::{
 };
 use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use time::OffsetDateTime;
 use zeroize::{Zeroize, Zeroizing};
+
+use self::certified::{Certified, name_of};
 
 /// 2000-01-01T00:00:00Z, seconds since 1970.
 ///
@@ -31,8 +37,8 @@ const NOT_BEFORE: i64 = 946_684_800;
 
 /// 9999-12-31T23:59:59Z, which RFC 5280 section 4.1.2.5 gives to certificates without an end.
 ///
-/// The certificate ends with the process, whose memory is the only place of the key. What makes a
-/// client trust it is evidence that is fresh for that client, not a date the node chose.
+/// A certificate whose key is in memory only ends with that memory. What makes a client trust it is
+/// evidence that is fresh for that client, not a date the node chose.
 const NOT_AFTER: i64 = 253_402_300_799;
 
 /// Largest file of a key and its certificates, in bytes.
@@ -49,13 +55,17 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Makes a new key and certifies `localhost`, `127.0.0.1`, `::1` and `names` with it.
+    /// Makes a new key and certifies `localhost`, `127.0.0.1`, `::1` and `names` with it, until
+    /// `end` if there is one.
     ///
     /// The certificate is its own trust anchor (`curl --cacert`), for which it must not be a CA:
     /// webpki refuses a CA as a server's certificate.
-    pub(crate) fn generate(names: &[ServerName<'static>]) -> anyhow::Result<Self> {
+    pub(crate) fn generate(
+        names: &[ServerName<'static>],
+        end: Option<SystemTime>,
+    ) -> anyhow::Result<Self> {
         let mut key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("make a P-256 key")?;
-        let certificate = certificate_params(names)?
+        let certificate = certificate_params(names, end)?
             .self_signed(&key)
             .context("sign the certificate")?;
 
@@ -105,6 +115,32 @@ impl Identity {
         })
     }
 
+    /// Whether the certificate names `localhost`, `127.0.0.1`, `::1` and `names`, and nobody else.
+    ///
+    /// # Errors
+    ///
+    /// What was read is not what [`Self::generate`] makes, or its key is another's.
+    pub(crate) fn is_for(&self, names: &[ServerName<'static>]) -> anyhow::Result<bool> {
+        let wanted = subject_alt_names(names)?;
+        let wanted: BTreeSet<_> = wanted.iter().map(name_of).collect::<Result<_, _>>()?;
+        let certified = self.certified()?;
+        ensure!(
+            self.signer()?.public_key().as_ref() == certified.key,
+            "the key is not the certificate's"
+        );
+        Ok(certified.names == wanted)
+    }
+
+    /// The last moment at which the certificate is valid.
+    pub(crate) fn not_after(&self) -> anyhow::Result<SystemTime> {
+        Ok(self.certified()?.not_after)
+    }
+
+    fn certified(&self) -> anyhow::Result<Certified> {
+        let certificate = self.der().context("there is no certificate")?;
+        Certified::read(certificate).context("read the certificate")
+    }
+
     /// Certificate and key in one PEM text, as HAProxy reads it. A secret.
     pub(crate) fn bundle(&self) -> Zeroizing<Vec<u8>> {
         let key = pem("PRIVATE KEY", self.key.secret_der());
@@ -124,16 +160,18 @@ impl Identity {
 
     /// Signs with the key: P-256, SHA-256, ASN.1.
     pub(crate) fn sign(&self, message: &[u8]) -> anyhow::Result<Vec<u8>> {
-        let random = SystemRandom::new();
+        let signature = self.signer()?.sign(&SystemRandom::new(), message);
+        let signature = signature.map_err(|_| anyhow!("the key does not sign"))?;
+        Ok(signature.as_ref().to_vec())
+    }
+
+    fn signer(&self) -> anyhow::Result<EcdsaKeyPair> {
         let key = EcdsaKeyPair::from_pkcs8(
             &ECDSA_P256_SHA256_ASN1_SIGNING,
             self.key.secret_der(),
-            &random,
+            &SystemRandom::new(),
         );
-        let key = key.map_err(|_| anyhow!("the key is none of P-256"))?;
-        let signature = key.sign(&random, message);
-        let signature = signature.map_err(|_| anyhow!("the key does not sign"))?;
-        Ok(signature.as_ref().to_vec())
+        key.map_err(|_| anyhow!("the key is none of P-256"))
     }
 
     /// The first certificate, DER.
@@ -170,7 +208,10 @@ fn pem(label: &str, der: &[u8]) -> Zeroizing<String> {
     pem
 }
 
-fn certificate_params(names: &[ServerName<'static>]) -> anyhow::Result<CertificateParams> {
+fn certificate_params(
+    names: &[ServerName<'static>],
+    end: Option<SystemTime>,
+) -> anyhow::Result<CertificateParams> {
     let mut params = CertificateParams::default();
     params.subject_alt_names = subject_alt_names(names)?;
     params.distinguished_name = DistinguishedName::new();
@@ -178,7 +219,11 @@ fn certificate_params(names: &[ServerName<'static>]) -> anyhow::Result<Certifica
         .distinguished_name
         .push(DnType::CommonName, "cvm-attest");
     params.not_before = OffsetDateTime::from_unix_timestamp(NOT_BEFORE)?;
-    params.not_after = OffsetDateTime::from_unix_timestamp(NOT_AFTER)?;
+    let seconds = match end {
+        Some(end) => i64::try_from(end.duration_since(SystemTime::UNIX_EPOCH)?.as_secs())?,
+        None => NOT_AFTER,
+    };
+    params.not_after = OffsetDateTime::from_unix_timestamp(seconds)?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -218,15 +263,15 @@ mod tests {
 
     #[test]
     fn every_identity_is_another() {
-        let one = Identity::generate(&[]).unwrap();
-        let two = Identity::generate(&[]).unwrap();
+        let one = Identity::generate(&[], None).unwrap();
+        let two = Identity::generate(&[], None).unwrap();
         assert_ne!(one.fingerprint(), two.fingerprint());
         assert_eq!(one.fingerprint().len(), 64);
     }
 
     #[test]
     fn a_bundle_is_read_as_it_was_made() {
-        let identity = Identity::generate(&[]).unwrap();
+        let identity = Identity::generate(&[], None).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), &*identity.bundle()).unwrap();
         let read = Identity::read(file.path()).unwrap();
@@ -238,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_bundle_that_is_none_is_refused_and_named() {
-        let identity = Identity::generate(&[]).unwrap();
+        let identity = Identity::generate(&[], None).unwrap();
         let huge = vec![b'\n'; usize::try_from(LARGEST_BUNDLE).unwrap() + 1];
         for content in [&b""[..], b"nothing", &identity.pem(), &huge] {
             let file = tempfile::NamedTempFile::new().unwrap();
@@ -250,7 +295,7 @@ mod tests {
 
     #[test]
     fn the_key_signs_for_the_certificate() {
-        let identity = Identity::generate(&[]).unwrap();
+        let identity = Identity::generate(&[], None).unwrap();
         let signature = identity.sign(b"message").unwrap();
         let certificate = webpki::EndEntityCert::try_from(&identity.chain[0]).unwrap();
         let verify = |message: &[u8]| {
@@ -263,11 +308,50 @@ mod tests {
 
     #[test]
     fn the_pem_is_the_certificate_and_no_key() {
-        let identity = Identity::generate(&[]).unwrap();
+        let identity = Identity::generate(&[], None).unwrap();
         let pem = String::from_utf8(identity.pem().to_vec()).unwrap();
         assert_eq!(pem.matches("-----BEGIN").count(), 1);
         assert!(pem.starts_with("-----BEGIN CERTIFICATE-----"));
         assert!(!pem.contains("KEY"));
+    }
+
+    #[test]
+    fn a_certificate_is_for_its_names_and_no_others() {
+        let names = ["node.example", "192.0.2.7", "2001:db8::7"];
+        let names = names.map(|name| ServerName::try_from(name).unwrap());
+        let identity = Identity::generate(&names, None).unwrap();
+        assert!(identity.is_for(&names).unwrap());
+        let [name, v4, v6] = names;
+        assert!(
+            identity
+                .is_for(&[v6.clone(), v4.clone(), name.clone()])
+                .unwrap()
+        );
+        assert!(!identity.is_for(&[name.clone(), v4.clone()]).unwrap());
+        let other = ServerName::try_from("other.example").unwrap();
+        assert!(!identity.is_for(&[name, v4, v6, other]).unwrap());
+    }
+
+    #[test]
+    fn a_certificate_ends_when_it_was_told_to() {
+        let end = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(2_000_000_000);
+        let identity = Identity::generate(&[], Some(end)).unwrap();
+        assert_eq!(identity.not_after().unwrap(), end);
+        let endless = Identity::generate(&[], None).unwrap().not_after().unwrap();
+        let seconds = endless.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(i64::try_from(seconds.as_secs()).unwrap(), NOT_AFTER);
+        // A clock that shows nonsense is an error, not a panic.
+        let never = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1 << 60);
+        assert!(Identity::generate(&[], Some(never)).is_err());
+    }
+
+    #[test]
+    fn a_certificate_beside_another_key_is_refused() {
+        let [one, two] = [(); 2].map(|()| Identity::generate(&[], None).unwrap());
+        let mixed = [one.pem().to_vec(), two.bundle().to_vec()].concat();
+        let mixed = Identity::parse(&mixed).unwrap();
+        let error = format!("{:#}", mixed.is_for(&[]).unwrap_err());
+        assert_eq!(error, "the key is not the certificate's");
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Served {
         let file = settings.identity.clone();
         let identity = match file.as_deref().and_then(left) {
             Some(identity) => identity,
-            None => Identity::generate(&settings.names).context("make the identity")?,
+            None => Identity::generate(&settings.names, None).context("make the identity")?,
         };
         let now = Now::of(&identity);
         Ok(Self {

@@ -13,7 +13,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use nix::unistd::{Uid, User};
+use nix::unistd::{Gid, Uid, User};
 use zeroize::Zeroizing;
 
 use super::hub::Hub;
@@ -70,7 +70,9 @@ async fn give(identity: &Identity, copy: &Recipient, units: &Units) -> anyhow::R
     let bundle = identity.bundle();
     let is_there = fs::read(&copy.file).is_ok_and(|there| Zeroizing::new(there) == bundle);
     if !is_there {
-        write(&bundle, copy)?;
+        let owner = User::from_name(&copy.owner).context("look the owner up")?;
+        let owner = owner.with_context(|| format!("there is no user {:?}", copy.owner))?;
+        write(&bundle, &copy.file, owner.uid, owner.gid)?;
     }
     // Whether the unit has taken it up is not known from the file: a reload may have failed.
     match &copy.reload {
@@ -79,10 +81,9 @@ async fn give(identity: &Identity, copy: &Recipient, units: &Units) -> anyhow::R
     }
 }
 
-fn write(bundle: &[u8], copy: &Recipient) -> anyhow::Result<()> {
-    let owner = User::from_name(&copy.owner).context("look the owner up")?;
-    let owner = owner.with_context(|| format!("there is no user {:?}", copy.owner))?;
-    let directory = copy.file.parent().context("it is in no directory")?;
+/// Writes a file that only this user can read, in a directory that only we can write to.
+pub(super) fn write(bundle: &[u8], path: &Path, uid: Uid, gid: Gid) -> anyhow::Result<()> {
+    let directory = path.parent().context("it is in no directory")?;
     fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
     // Whoever can write there could put a link in the way.
     let metadata = fs::symlink_metadata(directory)?;
@@ -92,7 +93,7 @@ fn write(bundle: &[u8], copy: &Recipient) -> anyhow::Result<()> {
         "{} is a directory that others can write to",
         directory.display()
     );
-    let beside = copy.file.with_extension("new");
+    let beside = path.with_extension("new");
     remove_if_there(&beside)?;
     let mut file = OpenOptions::new()
         .write(true)
@@ -100,8 +101,10 @@ fn write(bundle: &[u8], copy: &Recipient) -> anyhow::Result<()> {
         .mode(0o600)
         .open(&beside)?;
     file.write_all(bundle)?;
-    fchown(&file, Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))?;
-    fs::rename(&beside, &copy.file)?;
+    fchown(&file, Some(uid.as_raw()), Some(gid.as_raw()))?;
+    // On a disk, the file could be there before what is in it.
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
     Ok(())
 }
 
@@ -118,13 +121,8 @@ mod tests {
 
     use super::*;
 
-    fn copy(file: &Path) -> Recipient {
-        let me = User::from_uid(nix::unistd::Uid::effective());
-        Recipient {
-            file: file.to_owned(),
-            owner: me.unwrap().unwrap().name,
-            reload: None,
-        }
+    fn write_mine(bundle: &[u8], file: &Path) -> anyhow::Result<()> {
+        write(bundle, file, Uid::effective(), Gid::effective())
     }
 
     #[test]
@@ -135,8 +133,8 @@ mod tests {
         fs::create_dir(directory.path().join("below")).unwrap();
         fs::write(file.with_extension("new"), "half").unwrap();
         for _ in 0..2 {
-            let identity = Identity::generate(&[]).unwrap();
-            write(&identity.bundle(), &copy(&file)).unwrap();
+            let identity = Identity::generate(&[], None).unwrap();
+            write_mine(&identity.bundle(), &file).unwrap();
             assert_eq!(fs::read(&file).unwrap(), *identity.bundle());
         }
         let metadata = fs::metadata(&file).unwrap();
@@ -151,7 +149,7 @@ mod tests {
         let file = directory.path().join("identity.pem");
         let open = fs::Permissions::from_mode(0o777);
         fs::set_permissions(directory.path(), open).unwrap();
-        let error = write(b"key", &copy(&file)).unwrap_err();
+        let error = write_mine(b"key", &file).unwrap_err();
         assert!(
             format!("{error:#}").contains("others can write"),
             "{error:#}"
@@ -159,16 +157,18 @@ mod tests {
         assert!(!file.exists());
     }
 
-    #[test]
-    fn a_user_who_is_not_there_gets_nothing() {
+    #[tokio::test]
+    async fn a_user_who_is_not_there_gets_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("identity.pem");
         let copy = Recipient {
+            file: directory.path().join("identity.pem"),
             owner: "nobody-of-that-name".to_owned(),
-            ..copy(&file)
+            reload: None,
         };
-        let error = write(b"key", &copy).unwrap_err();
+        let identity = Identity::generate(&[], None).unwrap();
+        let error = give(&identity, &copy, &Units::new("systemctl".into())).await;
+        let error = error.unwrap_err();
         assert!(format!("{error:#}").contains("nobody-of-that-name"));
-        assert!(!file.exists());
+        assert!(!copy.file.exists());
     }
 }

@@ -10,9 +10,7 @@ use attester::Choice;
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
-use super::node::{
-    AzureSection, Boot, ClockSection, ConfigurationSection, IdentitySection, RegistrationSection,
-};
+use super::node::{Boot, ClockSection, ConfigurationSection, IdentitySection, RegistrationSection};
 use super::{Attest, Config, hub};
 
 /// `[::]` also takes IPv4 and is there before any address is, so nothing waits for the network.
@@ -28,8 +26,6 @@ pub(super) struct File {
     hub: Option<hub::Section>,
     #[serde(default)]
     clock: ClockSection,
-    #[serde(default)]
-    azure: AzureSection,
     configuration: Option<ConfigurationSection>,
     #[serde(default)]
     identity: IdentitySection,
@@ -68,7 +64,6 @@ impl File {
             self.hub.get_or_insert_default().replace_with(later);
         }
         self.clock.replace_with(later.clock);
-        self.azure.replace_with(later.azure);
         if let Some(later) = later.configuration {
             let section = self.configuration.get_or_insert_default();
             section.replace_with(later);
@@ -96,7 +91,6 @@ impl File {
         let registration = self.registration.map(RegistrationSection::finish);
         let boot = Boot {
             clock: self.clock.finish(),
-            wireserver: self.azure.finish(),
             configuration: configuration.transpose()?,
             identity: self.identity.finish()?,
             registration: registration.transpose()?,

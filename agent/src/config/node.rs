@@ -1,4 +1,4 @@
-//! What `cvm-agent boot` is told: `[clock]`, `[azure]`, `[configuration]`, `[identity]`,
+//! What `cvm-agent boot` is told: `[clock]`, `[configuration]`, `[identity]`,
 //! `[registration]`.
 //!
 //! I/O: none.
@@ -13,11 +13,17 @@ use serde::Deserialize;
 
 use super::file::replace;
 
-/// Azure's platform service, `spec/node.md` I3.
-const WIRESERVER: &str = "http://168.63.129.16";
-
 /// How often the configuration is fetched again if nothing else is said.
 const REFRESH: Duration = Duration::from_secs(600);
+
+/// Where the identity is kept if nothing else is said: as long as the machine runs.
+const KEEP: &str = "/run/cvm-agent/identity/node.pem";
+
+/// Seconds of a day.
+const DAY: u64 = 86400;
+
+/// Longest life of a certificate, in days: CAs' rules have come down from this.
+const LONGEST_LIFE: u64 = 825;
 
 /// How time has to be before the node is ready.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -62,8 +68,27 @@ pub(crate) enum Kind {
 pub(crate) struct Identity {
     /// Keys of the configuration whose values are certified, besides `localhost`.
     pub(crate) names: Vec<String>,
+    /// Where it is found again.
+    pub(crate) keep: Keep,
     /// Who gets the key.
     pub(crate) copies: Vec<Recipient>,
+}
+
+/// Where an identity is kept, and how long it is good.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Keep {
+    pub(crate) file: PathBuf,
+    /// What is kept in memory has no end.
+    pub(crate) lifetime: Option<Duration>,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            file: PathBuf::from(KEEP),
+            lifetime: None,
+        }
+    }
 }
 
 /// A file with certificate and key for one service.
@@ -93,7 +118,6 @@ pub(crate) struct Registration {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Boot {
     pub(crate) clock: Clock,
-    pub(crate) wireserver: String,
     pub(crate) configuration: Option<Configuration>,
     pub(crate) identity: Identity,
     pub(crate) registration: Option<Registration>,
@@ -104,13 +128,6 @@ pub(crate) struct Boot {
 #[serde(deny_unknown_fields)]
 pub(super) struct ClockSection {
     danger_unsynchronised: Option<bool>,
-}
-
-/// What it says of `[azure]`.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AzureSection {
-    wireserver: Option<String>,
 }
 
 /// What it says of `[configuration]`.
@@ -128,6 +145,8 @@ pub(super) struct ConfigurationSection {
 #[serde(deny_unknown_fields)]
 pub(super) struct IdentitySection {
     names: Option<Vec<String>>,
+    keep: Option<PathBuf>,
+    valid_days: Option<u64>,
     #[serde(default)]
     copies: BTreeMap<String, Recipient>,
 }
@@ -150,16 +169,6 @@ impl ClockSection {
         Clock {
             danger_unsynchronised: self.danger_unsynchronised.unwrap_or_default(),
         }
-    }
-}
-
-impl AzureSection {
-    pub(super) fn replace_with(&mut self, later: Self) {
-        replace(&mut self.wireserver, later.wireserver);
-    }
-
-    pub(super) fn finish(self) -> String {
-        self.wireserver.unwrap_or_else(|| WIRESERVER.to_owned())
     }
 }
 
@@ -188,24 +197,25 @@ impl ConfigurationSection {
 impl IdentitySection {
     pub(super) fn replace_with(&mut self, later: Self) {
         replace(&mut self.names, later.names);
+        replace(&mut self.keep, later.keep);
+        replace(&mut self.valid_days, later.valid_days);
         self.copies.extend(later.copies);
     }
 
     pub(super) fn finish(self) -> anyhow::Result<Identity> {
         for (name, copy) in &self.copies {
             let file = &copy.file;
-            let is_plain = file
-                .components()
-                .all(|it| !matches!(it, std::path::Component::ParentDir));
-            if !is_plain || !file.starts_with("/run") {
+            if !is_plain(file) || !file.starts_with("/run") {
                 bail!(
                     "identity.copies.{name}.file is {}: a key is written below /run only",
                     file.display()
                 );
             }
         }
+        let keep = keep(self.keep.unwrap_or_else(|| KEEP.into()), self.valid_days)?;
         Ok(Identity {
             names: self.names.unwrap_or_default(),
+            keep,
             copies: self.copies.into_values().collect(),
         })
     }
@@ -242,6 +252,36 @@ impl RegistrationSection {
     }
 }
 
+/// Absolute, and nowhere else than it looks.
+fn is_plain(file: &Path) -> bool {
+    let is_parent = |it| matches!(it, std::path::Component::ParentDir);
+    file.is_absolute() && !file.components().any(is_parent)
+}
+
+/// What outlives the machine's run has to end; what does not, ends with it.
+fn keep(file: PathBuf, days: Option<u64>) -> anyhow::Result<Keep> {
+    let shown = file.display();
+    if !is_plain(&file) {
+        bail!("identity.keep is {shown}: expected an absolute path");
+    }
+    let lifetime = match (file.starts_with("/run"), days) {
+        (true, None) => None,
+        (false, Some(days @ 1..=LONGEST_LIFE)) => Some(Duration::from_secs(days * DAY)),
+        (false, Some(days)) => {
+            bail!("identity.valid_days is {days}: expected 1 to {LONGEST_LIFE}")
+        }
+        (false, None) => bail!(
+            "identity.keep is {shown}, where it outlives the machine's run: \
+             identity.valid_days has to say how long it is good, such as 90"
+        ),
+        (true, Some(_)) => bail!(
+            "there is identity.valid_days, but identity.keep is {shown}, which ends with the \
+             machine's run"
+        ),
+    };
+    Ok(Keep { file, lifetime })
+}
+
 /// A path of an HTTP request, without query.
 fn absolute(setting: &str, path: String) -> anyhow::Result<String> {
     let parsed: Option<PathAndQuery> = path.parse().ok();
@@ -268,6 +308,9 @@ impl Boot {
         files.sort();
         if let Some([one, _]) = files.array_windows().find(|[one, other]| one == other) {
             bail!("two of identity.copies are {}", one.display());
+        }
+        if files.contains(&&self.identity.keep.file) {
+            bail!("identity.keep is one of identity.copies, which are others' to read");
         }
         let is_served = attest.is_some_and(|attest| files.iter().any(|file| *file == attest));
         if !files.is_empty() && !is_served {

@@ -1,5 +1,6 @@
 //! Drop-ins: the order in which they count, what they may say, and what an error tells.
 
+use super::node::Keep;
 use super::*;
 
 struct Directory(tempfile::TempDir);
@@ -160,7 +161,7 @@ fn the_boot_is_told_by_base_and_layer_together() {
     let config = Directory::with([("10-base.toml", &base), ("50-layer.toml", layer)]).read();
     let boot = config.unwrap().boot;
     assert!(!boot.clock.danger_unsynchronised);
-    assert_eq!(boot.wireserver, "http://168.63.129.16");
+    assert_eq!(boot.identity.keep, Keep::default());
     let configuration = boot.configuration.unwrap();
     assert_eq!(configuration.refresh.as_secs(), 5);
     let required: Vec<_> = configuration.required.keys().collect();
@@ -261,6 +262,31 @@ fn what_the_boot_cannot_do_is_refused_and_named() {
             "below /run only",
         ),
         ("owner = \"cvm-attest\"\n", "", "owner"),
+        (
+            "names = [\"dns_name\"]",
+            "names = [\"dns_name\"]\nkeep = \"identity.pem\"",
+            "identity.keep is identity.pem: expected an absolute path",
+        ),
+        (
+            "names = [\"dns_name\"]",
+            "names = [\"dns_name\"]\nkeep = \"/data/identity.pem\"",
+            "identity.valid_days has to say",
+        ),
+        (
+            "names = [\"dns_name\"]",
+            "names = [\"dns_name\"]\nkeep = \"/data/identity.pem\"\nvalid_days = 0",
+            "identity.valid_days is 0",
+        ),
+        (
+            "names = [\"dns_name\"]",
+            "names = [\"dns_name\"]\nvalid_days = 90",
+            "which ends with the machine's run",
+        ),
+        (
+            "names = [\"dns_name\"]",
+            "names = [\"dns_name\"]\nkeep = \"/run/cvm-agent/identity/attest.pem\"",
+            "identity.keep is one of identity.copies",
+        ),
     ] {
         let text = format!("{HUB}{BOOT}");
         assert!(text.contains(from), "{from}");
@@ -274,4 +300,13 @@ fn what_the_boot_cannot_do_is_refused_and_named() {
     let text = format!("{HUB}[configuration]\npath = \"/a\"\nrefresh_seconds = 0\n");
     let error = Directory::with([("10-base.toml", text.as_str())]).error();
     assert!(error.contains("refresh_seconds is 0"), "{error}");
+}
+
+#[test]
+fn an_identity_on_a_disk_has_an_end() {
+    let keep = "[identity]\nkeep = \"/data/identity.pem\"\nvalid_days = 90\n";
+    let config = Directory::with([("10-base.toml", keep)]).read().unwrap();
+    let Keep { file, lifetime } = config.boot.identity.keep;
+    assert_eq!(file, Path::new("/data/identity.pem"));
+    assert_eq!(lifetime.unwrap().as_secs(), 90 * 24 * 3600);
 }

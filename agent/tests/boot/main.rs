@@ -8,6 +8,7 @@
     reason = "a panic in a test is a failing test"
 )]
 
+mod check_in;
 mod hub;
 mod node;
 mod stages;

@@ -67,19 +67,18 @@ impl Node {
             fs::write(directory.join("50-test.toml"), drop_in).unwrap();
             directory
         };
-        let (attests, boots) = (config("attest.d", attests), config("boot.d", &drop_in));
+        let attests = config("attest.d", attests);
+        config("boot.d", &drop_in);
         let notify = files.path().join("notify");
         let notified = UnixDatagram::bind(&notify).unwrap();
         let notified = read_all(notified);
 
-        let root = files.path().to_str().unwrap();
         let attest = attestation(&files, &attests).await;
-        let systemctl = systemctl(files.path());
+        systemctl(files.path());
         // When the image was built; and nothing that says what machine this is.
         fs::create_dir_all(files.path().join("usr/lib")).unwrap();
         fs::write(files.path().join("usr/lib/clock-epoch"), "").unwrap();
-        let options = ["boot", "--root", root, "--systemctl", systemctl.as_str()];
-        let boot = spawn(&options, &boots, &files, Some(&notify));
+        let boot = boot(&files);
         Self {
             files,
             keys,
@@ -140,6 +139,12 @@ impl Node {
         self.keys.path().join("attest.pem")
     }
 
+    /// Kills the boot and starts it again, as systemd does.
+    pub(crate) async fn restart_boot(&mut self) {
+        self.boot.kill().await.unwrap();
+        self.boot = boot(&self.files);
+    }
+
     /// Kills the attestation server and starts it again, as systemd does.
     pub(crate) async fn restart_attestation(&mut self) {
         self.attest.kill().await.unwrap();
@@ -183,6 +188,7 @@ dns_name = "name"
 "disk.key" = "text"
 [identity]
 names = ["public_ip", "dns_name"]
+keep = "KEYS/node.pem"
 [identity.copies.attest]
 file = "KEYS/attest.pem"
 owner = "ME"
@@ -202,7 +208,8 @@ async fn attestation(files: &TempDir, config: &Path) -> Child {
     fs::write(files.path().join("pid"), child.id().unwrap().to_string()).unwrap();
     let log = || fs::read_to_string(files.path().join("attest.log")).unwrap();
     let end = Instant::now() + PATIENCE;
-    while !log().contains(" serving ") {
+    let before = log().matches(" serving ").count();
+    while log().matches(" serving ").count() == before {
         assert!(Instant::now() < end, "{}", log());
         sleep(Duration::from_millis(20)).await;
     }
@@ -241,8 +248,16 @@ fn own_address() -> SocketAddr {
     SocketAddr::from(([127, high | 0x80, low, call], 14727))
 }
 
+fn boot(files: &TempDir) -> Child {
+    let path = |name: &str| files.path().join(name);
+    let (root, systemctl) = (path("."), path("systemctl"));
+    let [root, systemctl] = [&root, &systemctl].map(|it| it.to_str().unwrap());
+    let options = ["boot", "--root", root, "--systemctl", systemctl];
+    spawn(&options, &path("boot.d"), files, Some(&path("notify")))
+}
+
 /// A service manager of two commands, which refuses all others.
-fn systemctl(directory: &Path) -> String {
+fn systemctl(directory: &Path) {
     let path = directory.join("systemctl");
     let script = format!(
         "#!/bin/sh\ncd {} || exit 1\ncase \"$*\" in\n\
@@ -253,11 +268,15 @@ fn systemctl(directory: &Path) -> String {
     );
     fs::write(&path, script).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    path.to_str().unwrap().to_owned()
 }
 
 fn spawn(options: &[&str], config: &Path, files: &TempDir, notify: Option<&Path>) -> Child {
-    let log = fs::File::create(files.path().join(format!("{}.log", options[0]))).unwrap();
+    let log = files.path().join(format!("{}.log", options[0]));
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_cvm-agent"));
     command
         .args(options)

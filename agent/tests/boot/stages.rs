@@ -159,6 +159,25 @@ async fn another_attestation_server_gets_the_same_certificate() {
 }
 
 #[tokio::test]
+async fn a_boot_that_starts_again_has_the_same_identity() {
+    let hub = Hub::start([Answer::good(&configuration("node.example"))]).await;
+    let mut node = Node::start(&hub).await;
+    node.logged(READY, 1).await;
+    let certificate = node.certificate().await;
+    node.restart_boot().await;
+    node.logged(READY, 2).await;
+    assert_eq!(node.certificate().await, certificate);
+    let registered = hub.registered();
+    assert!(registered.iter().all(|it| it["tls_cert"] == certificate));
+    // Names that changed meanwhile are another identity.
+    hub.answers([Answer::good(&configuration("other.example"))]);
+    node.restart_boot().await;
+    node.logged(READY, 3).await;
+    assert_ne!(node.certificate().await, certificate);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn a_refused_registration_is_tried_again_and_ready_waits_for_it() {
     let hub = Hub::start([Answer::good(&configuration("node.example"))]).await;
     hub.state.lock().unwrap().refusals = [500, 403].into();
