@@ -16,7 +16,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 const LONGEST_STATUS: usize = 900;
 
 /// Whether two texts tell of the same trouble: how long something takes or pauses is none of it.
-fn is_same(one: &str, other: &str) -> bool {
+pub(super) fn is_same(one: &str, other: &str) -> bool {
     let words = |text: &str| text.replace(|it: char| it.is_ascii_digit(), "");
     words(one) == words(other)
 }
@@ -31,15 +31,20 @@ pub(super) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     pub(super) fn begin(notifier: &'a Notifier, name: &'static str) -> Self {
-        let stage = Self {
+        let stage = Self::again(notifier, name);
+        tracing::info!("{name}: begun");
+        stage.status("begun");
+        stage
+    }
+
+    /// Begins what comes again and again, so that only what becomes of it is worth a line.
+    pub(super) fn again(notifier: &'a Notifier, name: &'static str) -> Self {
+        Self {
             notifier,
             name,
             since: Instant::now(),
             trouble: None,
-        };
-        tracing::info!("{name}: begun");
-        stage.status("begun");
-        stage
+        }
     }
 
     /// What keeps the stage from being done; it will be tried again after `pause`.

@@ -6,7 +6,7 @@
 //! I/O: asks the hub; SIGHUP.
 
 use std::future::pending;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::Signal;
@@ -16,6 +16,7 @@ use super::Machine;
 use super::clock::Plausible;
 use super::configuration::Configuration;
 use super::hub::Hub;
+use super::progress::{Stage, is_same};
 use super::retry::{Backoff, spread};
 use crate::config::node::Configuration as Settings;
 use crate::notify;
@@ -26,11 +27,32 @@ const SOON: Duration = Duration::from_secs(60);
 /// Most changed members that are said by name.
 const SAID: usize = 10;
 
+/// While nothing comes of it, that is said again after this.
+const AGAIN: Duration = Duration::from_secs(600);
+
 /// Who fetches the configuration.
 pub(super) struct Refresh<'a> {
     machine: &'a Machine,
     source: Option<(&'a Hub, &'a Settings)>,
     hangup: Signal,
+    /// Since when there was no configuration that could be used.
+    lost: Option<Lost>,
+}
+
+/// A hub that gives nothing that can be used.
+struct Lost {
+    since: Instant,
+    said: Instant,
+    why: String,
+}
+
+/// Why the configuration is fetched again.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Occasion {
+    /// Somebody wants it, and to know what comes of it.
+    Asked,
+    /// It is time; only what is new is said.
+    Time,
 }
 
 impl<'a> Refresh<'a> {
@@ -40,6 +62,7 @@ impl<'a> Refresh<'a> {
             machine,
             source: machine.hub.as_ref().zip(settings),
             hangup,
+            lost: None,
         }
     }
 
@@ -73,24 +96,23 @@ impl<'a> Refresh<'a> {
 
     /// The next one that differs from `now` and can be used.
     pub(super) async fn changed(&mut self, now: &Configuration) -> Configuration {
-        let mut has_failed = false;
         loop {
             let pause = match self.source {
-                Some((_, settings)) if has_failed => settings.refresh.min(SOON),
+                Some((_, settings)) if self.lost.is_some() => settings.refresh.min(SOON),
                 Some((_, settings)) => settings.refresh,
                 None => Duration::MAX,
             };
             tokio::select! {
-                () = wait(pause) => match self.refreshed(now).await {
-                    Ok(Some(changed)) => return changed,
-                    Ok(None) => has_failed = false,
-                    Err(()) => has_failed = true,
-                },
+                () = wait(pause) => {
+                    if let Some(changed) = self.refreshed(now, Occasion::Time).await {
+                        return changed;
+                    }
+                }
                 _ = self.hangup.recv() => {
                     self.machine.notifier.send(&notify::reloading());
-                    let refreshed = self.refreshed(now).await;
+                    let changed = self.refreshed(now, Occasion::Asked).await;
                     self.machine.notifier.send("READY=1");
-                    if let Ok(Some(changed)) = refreshed {
+                    if let Some(changed) = changed {
                         return changed;
                     }
                 }
@@ -99,22 +121,36 @@ impl<'a> Refresh<'a> {
     }
 
     /// A changed configuration, if there is one.
-    async fn refreshed(&self, now: &Configuration) -> Result<Option<Configuration>, ()> {
-        let Some((hub, settings)) = self.source else {
-            return Ok(None);
+    async fn refreshed(&mut self, now: &Configuration, why: Occasion) -> Option<Configuration> {
+        let (hub, settings) = self.source?;
+        let stage = match why {
+            Occasion::Asked => self.machine.begin("refresh"),
+            Occasion::Time => Stage::again(&self.machine.notifier, "refresh"),
         };
-        let stage = self.machine.begin("refresh");
         let fetched = match fetch(hub, settings).await {
             Ok(fetched) => fetched,
             Err(error) => {
-                stage.failed(&error.context("the last configuration stays"));
-                return Err(());
+                let error = error.context("the last configuration stays");
+                match self.is_lost(&error) || why == Occasion::Asked {
+                    true => stage.failed(&error),
+                    false => stage.status(&format!("{error:#}")),
+                }
+                return None;
             }
         };
+        if let Some(lost) = self.lost.take() {
+            let minutes = lost.since.elapsed().as_secs_f32() / 60.0;
+            tracing::info!(
+                "refresh: the hub's configuration can be used again, after {minutes:.1} min"
+            );
+        }
         let changed = fetched.differences(now);
         if changed.is_empty() {
-            stage.done("nothing has changed");
-            return Ok(None);
+            match why {
+                Occasion::Asked => stage.done("nothing has changed"),
+                Occasion::Time => stage.status("nothing has changed"),
+            }
+            return None;
         }
         let said: Vec<_> = changed.iter().take(SAID).map(String::as_str).collect();
         let more = changed.len().saturating_sub(SAID);
@@ -122,7 +158,24 @@ impl<'a> Refresh<'a> {
             0 => format!("changed: {}", said.join(", ")),
             _ => format!("changed: {}, and {more} more", said.join(", ")),
         });
-        Ok(Some(fetched))
+        Some(fetched)
+    }
+
+    /// Notes that the hub gave nothing that can be used; whether that is to be said.
+    fn is_lost(&mut self, error: &anyhow::Error) -> bool {
+        let (now, why) = (Instant::now(), format!("{error:#}"));
+        match &mut self.lost {
+            Some(lost) if is_same(&lost.why, &why) && lost.said.elapsed() < AGAIN => false,
+            Some(lost) => {
+                (lost.said, lost.why) = (now, why);
+                true
+            }
+            None => {
+                let (since, said) = (now, now);
+                self.lost = Some(Lost { since, said, why });
+                true
+            }
+        }
     }
 }
 

@@ -265,7 +265,20 @@ async fn the_configuration_is_fetched_again_by_itself() {
     let hub = Hub::start([Answer::good(&configuration("node.example"))]).await;
     let node = Node::start_with(hub.address, "refresh_seconds = 1").await;
     node.until("fetched again", || hub.asked() >= 3).await;
-    node.stop().await;
+    // A hub that is away for long is said once, and that it is back.
+    hub.answers([Answer::Is(500, String::new())]);
+    let asked = hub.asked();
+    node.until("fetched in vain", || hub.asked() >= asked + 4)
+        .await;
+    hub.answers([Answer::good(&configuration("node.example"))]);
+    node.logged("can be used again, after", 1).await;
+    let log = node.stop().await;
+    assert_eq!(
+        log.matches("the last configuration stays").count(),
+        1,
+        "{log}"
+    );
+    assert!(!log.contains("refresh: nothing has changed"), "{log}");
 }
 
 #[tokio::test]
