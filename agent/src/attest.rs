@@ -16,6 +16,7 @@ mod limits;
 mod node;
 mod routes;
 mod served;
+mod sockets;
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ use tokio::sync::watch;
 
 use self::node::Node;
 use self::served::Served;
+use self::sockets::Sockets;
 use crate::config::{self, Config};
 use crate::notify::{self, Notifier};
 
@@ -82,12 +84,17 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let reload = signal(SignalKind::hangup()).context("install signal handlers")?;
     let node = Arc::new(Node::new(config.attest.kind, args.into_settings()));
     let served = Arc::new(Served::start(&config.attest, node.clone())?);
+    let mut sockets = Sockets::from_env()?;
     let proxy = match &config.hub {
-        Some(hub) => Some((listen(hub.listen).await?, hub::upstream(hub, node.clone())?)),
+        Some(hub) => {
+            let listener = sockets.listen(hub.listen).await?;
+            Some((listener, hub::upstream(hub, node.clone())?))
+        }
         None => None,
     };
-    let local = listen(config.attest.local).await?;
-    let public = listen(config.attest.listen).await?;
+    let local = sockets.listen(config.attest.local).await?;
+    let public = sockets.listen(config.attest.listen).await?;
+    sockets.finish()?;
     let address = local_address(&public)?;
     let proxy_address = proxy.as_ref().map(|(listener, _)| local_address(listener));
     tracing::info!(
@@ -159,11 +166,6 @@ impl Args {
             tpm: self.tpm,
         }
     }
-}
-
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
-    listener.with_context(|| format!("listen on {address}"))
 }
 
 fn local_address(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
