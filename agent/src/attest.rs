@@ -4,13 +4,14 @@
 //! |---|---|---|
 //! | `[::]:7936` | both kinds of attested TLS, and ordinary TLS | `/cert`, `/healthz` |
 //! | `127.0.0.1:14727` | HTTP | the same, to services on this machine |
-//! | `127.0.0.1:7937` | HTTP | whatever the hub answers |
+//! | `127.0.0.1:7937` | HTTP | whatever the hub answers: all of it to root, to others what is opened |
 //!
 //! Left out: what the hub's answers mean.
 //!
 //! I/O: listens on TCP sockets; asks the TPM and the host for evidence; opens connections to the
 //! hub; notifies systemd; handles SIGTERM, SIGINT, and SIGHUP (the boot has left another identity).
 
+mod asker;
 mod hub;
 mod limits;
 mod node;
@@ -34,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use self::asker::Askers;
 use self::node::Node;
 use self::served::Served;
 use self::sockets::Sockets;
@@ -88,7 +90,8 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let proxy = match &config.hub {
         Some(hub) => {
             let listener = sockets.listen(hub.listen).await?;
-            Some((listener, hub::upstream(hub, node.clone())?))
+            let askers = Askers::new(&hub.open, local_address(&listener)?);
+            Some((listener, askers, hub::upstream(hub, node.clone())?))
         }
         None => None,
     };
@@ -96,7 +99,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let public = sockets.listen(config.attest.listen).await?;
     sockets.finish()?;
     let address = local_address(&public)?;
-    let proxy_address = proxy.as_ref().map(|(listener, _)| local_address(listener));
+    let proxy_address = proxy.as_ref().map(|(listener, ..)| local_address(listener));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         %address,
@@ -120,11 +123,12 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         explains: true,
         request_body: None,
     };
-    let proxy = proxy.map(|(listener, upstream)| {
+    let proxy = proxy.map(|(listener, askers, upstream)| {
+        let forwarder = Forwarder::new(upstream, forward);
         Server::<Nobody, _, _>::new(
             listener,
             Unencrypted,
-            Forwarder::new(upstream, forward),
+            guarded(Arc::new(askers), Arc::new(forwarder)),
             limits::LOCAL,
         )
     });
@@ -177,6 +181,20 @@ fn service(served: Arc<Served>) -> impl Service<Nobody> {
     move |request: Request<Body>, peer: Peer<Nobody>| {
         let response = routes::respond(&request, &served.certificate(), peer.is_draining);
         async { response }
+    }
+}
+
+/// Passes on what whoever asks may have.
+fn guarded(askers: Arc<Askers>, forwarder: Arc<Forwarder<Nobody>>) -> impl Service<Nobody> {
+    move |request: Request<Body>, peer: Peer<Nobody>| {
+        let refusal = askers.refuse(&request, peer.address);
+        let forwarder = Arc::clone(&forwarder);
+        async move {
+            match refusal {
+                Some(refusal) => refusal,
+                None => forwarder.forward(request, peer).await,
+            }
+        }
     }
 }
 

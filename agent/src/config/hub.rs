@@ -28,6 +28,8 @@ pub(crate) struct Hub {
     pub(crate) roots: Roots,
     /// Where services on this machine reach it, in plain text.
     pub(crate) listen: SocketAddr,
+    /// Paths for which everybody on this machine may ask it; the others are root's.
+    pub(crate) open: Vec<String>,
 }
 
 /// How evidence gets to the hub.
@@ -58,6 +60,7 @@ pub(super) struct Section {
     roots: Option<PathBuf>,
     roots_pem: Option<String>,
     listen: Option<SocketAddr>,
+    open: Option<Vec<String>>,
 }
 
 impl Section {
@@ -73,6 +76,7 @@ impl Section {
         replace(&mut self.url, later.url);
         replace(&mut self.protocol, later.protocol);
         replace(&mut self.listen, later.listen);
+        replace(&mut self.open, later.open);
         // Each kind of roots replaces the other: roots of two files never add up.
         if later.roots.is_some() || later.roots_pem.is_some() {
             self.roots = later.roots;
@@ -87,11 +91,18 @@ impl Section {
             (Some(file), None) => Roots::File(file),
             (None, None) => Roots::File(PUBLIC_ROOTS.into()),
         };
+        let open = self.open.unwrap_or_default();
+        if let Some(path) = open.iter().find(|it| !it.starts_with('/') || *it == "/") {
+            bail!(
+                "hub.open has {path:?}: expected a path such as /api/v1/builders, or below /api/v1/public/"
+            );
+        }
         Ok(Hub {
             target: self.url.with_context(|| missing("hub.url"))?.0,
             protocol: self.protocol.with_context(|| missing("hub.protocol"))?,
             roots,
             listen: loopback("hub.listen", self.listen.unwrap_or(LISTEN))?,
+            open,
         })
     }
 }

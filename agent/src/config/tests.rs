@@ -199,6 +199,16 @@ fn what_the_boot_cannot_do_is_refused_and_named() {
     for (from, to, expected) in [
         (HUB, "", "but no [hub] to ask"),
         (
+            "protocol = \"ratls\"\n",
+            "protocol = \"ratls\"\nopen = [\"builders\"]\n",
+            "hub.open has \"builders\"",
+        ),
+        (
+            "protocol = \"ratls\"\n",
+            "protocol = \"ratls\"\nopen = [\"/\"]\n",
+            "hub.open has \"/\"",
+        ),
+        (
             "path = \"/api/configuration\"\n",
             "",
             "no file sets configuration.path",
