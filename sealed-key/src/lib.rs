@@ -25,7 +25,7 @@
 //!
 //! # What it does
 //!
-//! [`seal`] has the TPM make an object of the key, below a primary key that the TPM derives from a fixed
+//! [`seal()`] has the TPM make an object of the key, below a primary key that the TPM derives from a fixed
 //! template whenever it is asked (ECC P-256, as the TCG's provisioning guidance has it; nothing is kept in the
 //! TPM). The object opens only by a policy: PCR 4, 9 and 11 have the values of one of the images that were named
 //! (`TPM2_PolicyPCR`, and from two images on `TPM2_PolicyOR`), and PCR 12, 13 and 15 are zero, as in the
@@ -35,7 +35,7 @@
 //! [`unseal`] opens it, after the TPM has confirmed who made it.
 //!
 //! *Upgrade*: the image that runs opens the key and seals it again, for itself and the next one. It keeps the former
-//! blob until the new one is stored: [`seal`] has opened what it returns. The next image then seals for itself alone.
+//! blob until the new one is stored: [`seal()`] has opened what it returns. The next image then seals for itself alone.
 //! That does not take the key away from the former image: who kept the former blob can still have it opened. A
 //! new key does ("re-key").
 //!

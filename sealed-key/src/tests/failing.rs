@@ -82,6 +82,50 @@ async fn the_count_of_what_is_loaded_sees_what_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_shorter_answer_makes_it_panic() {
+    let Some(machine) = Machine::start() else {
+        return;
+    };
+    let (tpm, image) = (machine.tpm(), machine.boot(1));
+    let key = Key32::random().unwrap();
+    for command in [
+        TpmCc::PcrRead,
+        TpmCc::CreatePrimary,
+        TpmCc::StartAuthSession,
+        TpmCc::Create,
+        TpmCc::CertifyCreation,
+        TpmCc::Unseal,
+    ] {
+        for length in 10.. {
+            machine.boot(1);
+            let was_whole = Arc::new(Mutex::new(false));
+            let is_whole = Arc::clone(&was_whole);
+            machine.between(move |sent, tpm| {
+                let mut answer = tpm(sent);
+                if code(sent) == command as u32 {
+                    *is_whole.lock().unwrap() = answer.len() <= length;
+                    answer.truncate(length);
+                    let size = u32::try_from(answer.len()).unwrap();
+                    answer[2..6].copy_from_slice(&size.to_be_bytes());
+                }
+                answer
+            });
+            let result = seal(&tpm, &key, &[image]).await;
+            if *was_whole.lock().unwrap() {
+                assert!(result.is_ok());
+                break;
+            }
+            // Of the others there may be enough.
+            let is_authenticated = matches!(
+                command,
+                TpmCc::Create | TpmCc::CertifyCreation | TpmCc::Unseal
+            );
+            assert!(result.is_err() || !is_authenticated, "{command}, {length}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tpm_that_says_retry_is_asked_again_but_not_for_ever() {
     let Some(machine) = Machine::start() else {
         return;
