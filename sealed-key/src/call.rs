@@ -1,7 +1,7 @@
 //! A command as bytes, and what its answer is made of.
 //!
-//! TPM 2.0 Library, Part 1, 18. Written by hand and not as a frame of `tpm2-protocol`: what is hashed and encrypted is
-//! parts of the bytes.
+//! TPM 2.0 Library, Part 1, "Command/Response Structure". Written by hand and not as a frame of `tpm2-protocol`: what
+//! is hashed and encrypted is parts of the bytes.
 //!
 //! I/O: none.
 
@@ -58,7 +58,7 @@ impl Call {
         [&head[..], &size, &code, &body].concat()
     }
 
-    /// `cpHash`, Part 1, 16.7.
+    /// `cpHash`: what an HMAC of a command is about.
     pub(crate) fn digest(&self) -> [u8; 32] {
         let code = (self.command as u32).to_be_bytes();
         let names: Vec<u8> = self.handles.iter().flat_map(|h| h.name.clone()).collect();

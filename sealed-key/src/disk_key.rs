@@ -1,11 +1,11 @@
 //! What a disk takes of a key that the TPM kept.
 //!
-//! HKDF-SHA-256 (salt `cvm-disk-key/1`), of the TPM's 32 bytes alone (info `tpm`), or of these and, behind them, the text
-//! of the hub's `disk_encryption.key` (info `hub and tpm`): 32 bytes, as 64 hexadecimal digits, which is a text as
-//! `encrypted_disk::Key` takes it. Since the TPM's part has a fixed length, no two pairs are the same input;
-//! whoever lacks either part lacks 256 bits, or the entropy of the hub's text. The TPM's key itself is no
-//! disk's key, neither is the hub's where both are wanted, and what `encrypted-disk` derives of a disk's key has another
-//! salt (`cvm-disk/1`) and this module's result as its input.
+//! HKDF-SHA-256 (salt `cvm-disk-key/1`), of the TPM's 32 bytes alone (info `tpm`), or of these and, behind
+//! them, the text of the hub's `disk_encryption.key` (info `hub and tpm`): 32 bytes, as 64 hexadecimal digits,
+//! which is a text as `encrypted_disk::Key` takes it. Since the TPM's part has a fixed length, no two pairs
+//! are the same input; whoever lacks either part lacks 256 bits, or the entropy of the hub's text. The TPM's
+//! key itself is no disk's key, neither is the hub's where both are wanted, and what `encrypted-disk` derives
+//! of a disk's key has another salt (`cvm-disk/1`) and this module's result as its input.
 //!
 //! I/O: none.
 

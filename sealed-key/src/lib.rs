@@ -37,7 +37,8 @@
 //! *Upgrade*: the image that runs opens the key and seals it again, for itself and the next one. It keeps the former
 //! blob until the new one is stored: [`seal()`] has opened what it returns. The next image then seals for itself alone.
 //! That does not take the key away from the former image: who kept the former blob can still have it opened. A
-//! new key does ("re-key").
+//! new key does, unless somebody kept the disk's former header as well: changing a disk's key leaves the volume's own.
+//! Then only a disk that is made anew helps.
 //!
 //! # What it protects from
 //!
@@ -67,8 +68,9 @@
 //!   primary key makes that visible only if he cannot change the storage too.
 //! - **A TPM that is reset while the machine goes on.** Then any program can extend what it likes. The host must not be
 //!   able to do that; Azure's paravisor resets the TPM with the machine.
-//! - **Rollback.** The TPM counts nothing here. Who writes the storage can put back an older blob, for instance one
-//!   that a former image with a known defect may open; only a new key ends that, and `allowed` without that image.
+//! - **Rollback.** The TPM counts nothing here. Who writes the storage can put back an older blob, and the older disk
+//!   with it, and start a former image, with the defects it may have, that opens both. What that image leaves, a later
+//!   one opens only while it is in `allowed`.
 //! - **Code in the image that runs.** Whatever may use the TPM's device can open the blob, at any time.
 //! - **Loss.** A TPM that is cleared (by its owner, from any image), a machine that is made anew, a vTPM without
 //!   persistent state: the key is gone. Who cannot lose the data uses the hub's key.

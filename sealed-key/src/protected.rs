@@ -1,8 +1,8 @@
 //! Sessions in which the TPM's answers are authenticated, and one parameter is secret.
 //!
-//! TPM 2.0 Library, Part 1, 17.6 (sessions), 19 (authorizations), 21 (encrypted parameters), annex C.6 (secrets to an ECC
-//! key). The session's key comes of a point that only the primary key's holder can make; no password is involved,
-//! since all of ours are empty.
+//! TPM 2.0 Library, Part 1: "Session-Based Authorizations", "Session-based encryption", and the annex about ECC
+//! for secrets to such a key. The session's key comes of a point that only the primary key's holder can make; no
+//! password is involved, since all of ours are empty.
 //!
 //! I/O: the TPM; random numbers of the kernel.
 
@@ -184,7 +184,7 @@ impl Protected {
     }
 }
 
-/// What an HMAC is of, Part 1, 19.6; the digest is that of the command or of the answer.
+/// What an HMAC is of; the digest is that of the command or of the answer.
 fn authenticated(digest: &[u8; 32], newer: &[u8], older: &[u8], attributes: u8) -> Vec<u8> {
     [digest, newer, older, &[attributes]].concat()
 }

@@ -15,8 +15,8 @@ pub(crate) const REGISTERS_BYTES: usize = 96;
 /// systemd finds on the system.
 pub(crate) const ZERO: [u8; 3] = [12, 13, 15];
 
-/// The values that the registers have while an image runs, in the SHA-256 bank: the kernel and what started it (4), command
-/// line and initrd (9), sections of the UKI (11). `cvmctl measure` predicts them.
+/// The values that the registers have while an image runs, in the SHA-256 bank: the kernel and what started it
+/// (4), command line and initrd (9), sections of the UKI (11). `cvmctl measure` predicts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Registers {
     /// PCR 4.

@@ -40,8 +40,8 @@ pub(crate) fn selection() -> Vec<u8> {
     [&one[..], &SHA256, &[3, first, second, third]].concat()
 }
 
-/// `TPMT_PUBLIC` of the primary key, but for the point at its end: the ECC P-256 template of the TCG's "TPM v2.0
-/// Provisioning Guidance", 7.5.1, table 3, a storage key without password.
+/// `TPMT_PUBLIC` of the primary key, but for the point at its end: the ECC P-256 template for a storage root key of
+/// the TCG's "TPM v2.0 Provisioning Guidance", without password.
 pub(crate) fn primary_prefix() -> Vec<u8> {
     let attributes = TpmaObject::FIXED_TPM
         | TpmaObject::FIXED_PARENT
