@@ -5,7 +5,8 @@
 //! belong together, so a [`Session`] has the TPM for itself.
 //!
 //! Left out: sessions with HMAC or encryption. The device belongs to the machine, and what matters
-//! of its answers is signed.
+//! of its answers is signed. Who needs other commands writes them and sends them by
+//! [`Session::transact`], as the crate `sealed-key` does.
 //!
 //! I/O: the TPM's device or socket, on the runtime's threads for blocking work.
 

@@ -34,6 +34,7 @@ use measurements::predict::{pcr04, pcr11};
 use measurements::reference::ReferenceValues;
 use measurements::tdx::{self, MrtdOrder, Tdvf, TdxPrediction};
 use measurements::{Digests, Image, Prediction};
+use sealed_key::{MAX_BYTES, Sealed};
 use serde_json::{Value, json};
 use templates::compat::{Data, Mode, Mustache};
 use templates::{Format, Template, Values};
@@ -371,6 +372,24 @@ pub fn disk_record(bytes: &[u8]) {
                 .is_none_or(|record| record.to_bytes(&RECORD_KEY) == bytes)
         );
     }
+}
+
+/// A key that the TPM sealed, with a checksum that fits: what is accepted is written the same.
+pub fn sealed_key(bytes: &[u8]) {
+    let _ = Sealed::parse(bytes);
+    let bytes = with_checksum(bytes);
+    if let Ok(sealed) = Sealed::parse(&bytes) {
+        assert!(bytes.len() <= MAX_BYTES);
+        assert_eq!(sealed.to_bytes(), bytes);
+        assert!((1..=8).contains(&sealed.images().len()));
+    }
+}
+
+/// The last 32 bytes replaced by the digest of those before.
+fn with_checksum(bytes: &[u8]) -> Vec<u8> {
+    let content = &bytes[..bytes.len().saturating_sub(32)];
+    let checksum = ring::digest::digest(&ring::digest::SHA256, content);
+    [content, checksum.as_ref()].concat()
 }
 
 /// Overflows at one input in 2^48: found only by a fuzzer that sees its way there, in a program with debug

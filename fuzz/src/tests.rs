@@ -8,7 +8,7 @@ use super::*;
 type Target = (&'static str, fn(&[u8]));
 
 /// By the names that their programs have in Cargo.toml.
-const TARGETS: [Target; 30] = [
+const TARGETS: [Target; 31] = [
     ("ak_certificate", ak_certificate),
     ("ak_public", ak_public),
     ("attested_message", attested_message),
@@ -31,6 +31,7 @@ const TARGETS: [Target; 30] = [
     ("pe", pe),
     ("peer_certificate", peer_certificate),
     ("reference", reference),
+    ("sealed_key", sealed_key),
     ("td_quote", td_quote),
     ("td_quote_answer", td_quote_answer),
     ("tdvf", tdvf),
@@ -164,6 +165,7 @@ fn each_corpus_has_an_input_that_is_accepted() {
     }));
     assert!(any("disk_record", |i| Unproven::parse(i)
         .is_ok_and(|record| record.authenticate(&RECORD_KEY).is_some())));
+    assert!(any("sealed_key", |i| Sealed::parse(i).is_ok()));
     assert!(any("td_quote_answer", |i| azure::parse_answer(i).is_ok()));
     assert!(any("ak_certificate", |i| {
         azure::parse_ak_certificate(i, &CERTIFIED_AK).is_ok()

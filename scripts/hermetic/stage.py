@@ -20,8 +20,8 @@ from errors import Failure
 # What a build may see: the images, the locks, and the Rust workspace. Not history, documents, outputs.
 SEEN = (
     "Cargo.lock", "Cargo.toml", "mkosi.conf", "mkosi.images", "packages.lock", "meta-base", "meta-buildernet",
-    "agent", "attestation", "attested-http", "attester", "encrypted-disk", "measurements", "templates", "wireserver",
-    "cvmctl", "hub", "testbed", "testkit", "scripts/cargo-locked",
+    "agent", "attestation", "attested-http", "attester", "encrypted-disk", "measurements", "sealed-key", "templates",
+    "wireserver", "cvmctl", "hub", "testbed", "testkit", "scripts/cargo-locked",
 )  # fmt: skip
 # Of these, what cannot change the image: programs that are not in it (cargo only reads their manifests,
 # and Cargo.lock follows those), reference values, and caches.

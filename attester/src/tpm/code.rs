@@ -32,7 +32,9 @@ impl ResponseCode {
         )
     }
 
-    fn base(self) -> Option<TpmRcBase> {
+    /// Which code it is, without the number of the handle, parameter or session that it is about; `None`
+    /// for one that is not defined.
+    pub fn base(self) -> Option<TpmRcBase> {
         TpmRc::try_from(self.0).ok().map(|code| code.base())
     }
 }
@@ -67,6 +69,9 @@ fn meaning(code: TpmRcBase) -> Option<&'static str> {
         TpmRcBase::Failure => "the TPM has failed and needs a reset",
         TpmRcBase::Disabled | TpmRcBase::Hierarchy => "the hierarchy or command is disabled",
         TpmRcBase::CommandCode => "the TPM does not know the command",
+        TpmRcBase::Integrity => "it is damaged, or another TPM made it",
+        TpmRcBase::Ticket => "the TPM did not give this ticket",
+        TpmRcBase::PolicyFail => "the policy is not fulfilled",
         TpmRcBase::Key | TpmRcBase::Scheme => "the key cannot sign in this way",
         TpmRcBase::Retry => "the TPM could not start the command and says to try again",
         TpmRcBase::Testing => "the TPM still tests itself",

@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 use tpm2_protocol::TpmResult;
 
 use super::channel::Channel;
+use super::code::ResponseCode;
 use super::command::{Command, REGISTERS};
 use super::response::{self, ResponseError};
 use super::{Tpm, TpmError};
@@ -164,6 +165,24 @@ impl Session {
     ) -> Result<(Vec<u8>, Vec<u8>), TpmError> {
         let command = Command::quote(key, qualifying_data);
         self.ask(command, response::parse_quote).await
+    }
+
+    /// Sends a command that somebody else wrote, again while the TPM says to try again, and gives the
+    /// whole response, whose code is success. `name` is for errors.
+    ///
+    /// # Errors
+    ///
+    /// [`TpmError`].
+    pub async fn transact(&mut self, name: &str, command: Vec<u8>) -> Result<Vec<u8>, TpmError> {
+        let command = Command {
+            name: name.to_owned(),
+            bytes: command,
+        };
+        let parse = |response: &[u8]| match response::parse_code(response)? {
+            ResponseCode(0) => Ok(response.to_vec()),
+            code => Err(ResponseError::Refused(code)),
+        };
+        self.ask(Ok(command), parse).await
     }
 
     async fn nv_buffer_max(&mut self) -> Result<u16, TpmError> {
