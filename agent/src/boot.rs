@@ -16,9 +16,13 @@ mod hub;
 mod progress;
 mod refresh;
 mod registration;
+mod render;
 mod retry;
+mod signers;
+mod switches;
 mod units;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +39,9 @@ use self::handover::Served;
 use self::hub::Hub;
 use self::progress::Stage;
 use self::refresh::Refresh;
+use self::render::{Rendered, Templates};
 use self::retry::until_done;
+use self::signers::Registered;
 use self::units::Units;
 use crate::config::{self, Config};
 use crate::identity::Identity;
@@ -92,6 +98,7 @@ async fn until_stopped(args: Args) -> anyhow::Result<()> {
             None => None,
         },
         units: Units::new(args.systemctl),
+        templates: Templates::of(&config, &args.root),
         root: args.root,
         config,
         notifier,
@@ -110,6 +117,8 @@ struct Machine {
     config: Config,
     hub: Option<Hub>,
     units: Units,
+    /// Without the section, there are none.
+    templates: Option<Templates>,
     /// What `/` is.
     root: PathBuf,
     notifier: Arc<Notifier>,
@@ -121,11 +130,14 @@ struct Done {
     identity: Option<(Vec<ServerName<'static>>, Identity)>,
     /// The fingerprint of the certificate that the hub has.
     registered: Option<String>,
+    /// What it has of services that sign, by service.
+    signers: BTreeMap<String, Registered>,
     is_ready: bool,
 }
 
 async fn live(machine: &Machine, hangup: Signal) -> Infallible {
     check_in::start(machine);
+    render::recover(machine).await;
     let clock = clock::plausible(machine).await;
     let mut refresh = Refresh::new(machine, hangup);
     let mut configuration = refresh.first(&clock).await;
@@ -149,6 +161,8 @@ async fn make(
 ) -> Infallible {
     let identity = identity(machine, configuration, &mut done.identity).await;
     let served = hand_over(machine, identity).await;
+    let rendered = render(machine, configuration, &served).await;
+    switches::stop(machine, configuration, &rendered).await;
     register(machine, identity, &served, &mut done.registered).await;
     if let Some(clock) = clock {
         clock::synchronise(machine, clock).await;
@@ -160,11 +174,18 @@ async fn make(
         ready(machine).await;
         done.is_ready = true;
     }
-    loop {
-        sleep(LOOK).await;
-        if !machine.serves(identity).await {
-            hand_over(machine, identity).await;
+    let watch = async {
+        loop {
+            sleep(LOOK).await;
+            if !machine.serves(identity).await {
+                hand_over(machine, identity).await;
+            }
         }
+    };
+    tokio::select! {
+        never = watch => never,
+        never = switches::keep(machine, configuration, &rendered) => match never {},
+        never = signers::keep(machine, identity, &served, &mut done.signers) => match never {},
     }
 }
 
@@ -207,6 +228,22 @@ async fn hand_over(machine: &Machine, identity: &Identity) -> Served {
     let served = until_done(&mut stage, give).await;
     stage.done("the attestation server shows the certificate");
     served
+}
+
+/// Makes files of the configuration, and has services take them up.
+async fn render(machine: &Machine, configuration: &Configuration, served: &Served) -> Rendered {
+    let Some(templates) = &machine.templates else {
+        return Rendered::none();
+    };
+    let mut stage = machine.begin("render");
+    let make = async || {
+        templates
+            .render(configuration, &machine.units, served)
+            .await
+    };
+    let (rendered, outcome) = until_done(&mut stage, make).await;
+    stage.done(&outcome);
+    rendered
 }
 
 /// Tells the hub.

@@ -13,6 +13,7 @@ use rustls::pki_types::{DnsName, ServerName};
 use serde_json::Value;
 
 use crate::config::node::Kind;
+use crate::config::templates::Switch;
 
 /// A member of this name has its value in base64; `spec/node.md` A7.1.
 const ENCODED: &str = "#base64";
@@ -66,6 +67,29 @@ impl Configuration {
             "the hub's configuration cannot be used: {}{more}",
             said.join(", ")
         );
+    }
+
+    /// Refuses itself if one of these keys is there and not what it should be.
+    pub(super) fn if_there(self, optional: &BTreeMap<String, Kind>) -> anyhow::Result<Self> {
+        for (key, kind) in optional {
+            if self.value(key).is_some()
+                && let Some(wrong) = self.lacks(key, *kind)
+            {
+                bail!("the hub's configuration cannot be used: {wrong}");
+            }
+        }
+        Ok(self)
+    }
+
+    /// The value of a switch.
+    pub(super) fn is_on(&self, switch: &Switch) -> bool {
+        let value = self.value(&switch.when).and_then(Value::as_bool);
+        value.unwrap_or(switch.default)
+    }
+
+    /// All of it, for templates.
+    pub(super) fn values(&self) -> &Value {
+        &self.0
     }
 
     /// What is wrong with a key, if anything.

@@ -116,6 +116,12 @@ impl<'a> Refresh<'a> {
             stage.done("nothing has changed");
             return Ok(None);
         }
+        if let Some(templates) = &self.machine.templates
+            && let Err(error) = templates.try_out(&fetched).await
+        {
+            stage.failed(&error.context("the last configuration stays"));
+            return Err(());
+        }
         let said: Vec<_> = changed.iter().take(SAID).map(String::as_str).collect();
         let more = changed.len().saturating_sub(SAID);
         stage.done(&match more {
@@ -129,7 +135,7 @@ impl<'a> Refresh<'a> {
 async fn fetch(hub: &Hub, settings: &Settings) -> anyhow::Result<Configuration> {
     let json = hub.fetch(&settings.path).await;
     let json = json.context("fetch the configuration")?;
-    Configuration::parse(&json, &settings.required)
+    Configuration::parse(&json, &settings.required)?.if_there(&settings.optional)
 }
 
 /// A pause that differs a little from node to node; one without end has none.

@@ -10,4 +10,7 @@
 
 mod hub;
 mod node;
+mod signers;
 mod stages;
+mod switches;
+mod templates;

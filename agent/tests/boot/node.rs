@@ -39,6 +39,7 @@ pub(crate) struct Node {
     attest: Child,
     attests: PathBuf,
     boot: Child,
+    boots: PathBuf,
     local: SocketAddr,
     notified: Receiver<String>,
 }
@@ -49,11 +50,29 @@ impl Node {
     }
 
     pub(crate) async fn start_with(hub: SocketAddr, setting: &str) -> Self {
+        Self::start_as(hub, setting, "", &[]).await
+    }
+
+    /// With more sections in the drop-in, and templates.
+    pub(crate) async fn start_as(
+        hub: SocketAddr,
+        setting: &str,
+        sections: &str,
+        templates: &[(&str, &str)],
+    ) -> Self {
         let files = tempfile::tempdir().unwrap();
+        for (name, text) in templates {
+            let path = files
+                .path()
+                .join("usr/share/cvm-agent/templates")
+                .join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
         let keys = keys();
         let local = own_address();
         let me = User::from_uid(Uid::effective()).unwrap().unwrap().name;
-        let drop_in = DROP_IN
+        let drop_in = format!("{DROP_IN}{sections}")
             .replace("LOCAL", &local.to_string())
             .replace("HUB", &hub.to_string())
             .replace("KEYS", keys.path().to_str().unwrap())
@@ -86,6 +105,7 @@ impl Node {
             attest,
             attests,
             boot,
+            boots,
             local,
             notified,
         }
@@ -112,6 +132,35 @@ impl Node {
     /// What was started, by the service manager's own log.
     pub(crate) fn started(&self) -> String {
         fs::read_to_string(self.files.path().join("started")).unwrap_or_default()
+    }
+
+    /// All that units were told, one line each; starts are in [`Self::started`], too.
+    pub(crate) fn told(&self) -> String {
+        fs::read_to_string(self.files.path().join("told")).unwrap_or_default()
+    }
+
+    /// A file of the machine.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.files.path().join(path)
+    }
+
+    /// Has the service manager fail whatever is asked of this unit.
+    pub(crate) fn refuse(&self, unit: &str) {
+        fs::write(self.path(&format!("refuse-{unit}")), "").unwrap();
+    }
+
+    pub(crate) fn accept(&self, unit: &str) {
+        fs::remove_file(self.path(&format!("refuse-{unit}"))).unwrap();
+    }
+
+    /// Kills the boot and starts it again, as systemd does. Its log begins anew.
+    pub(crate) async fn restart_boot(&mut self) {
+        self.boot.kill().await.unwrap();
+        let root = self.files.path().to_str().unwrap().to_owned();
+        let systemctl = format!("{root}/systemctl");
+        let options = ["boot", "--root", &root, "--systemctl", &systemctl];
+        let notify = self.path("notify");
+        self.boot = spawn(&options, &self.boots, &self.files, Some(&notify));
     }
 
     /// What the attestation server serves.
@@ -245,9 +294,11 @@ fn own_address() -> SocketAddr {
 fn systemctl(directory: &Path) -> String {
     let path = directory.join("systemctl");
     let script = format!(
-        "#!/bin/sh\ncd {} || exit 1\ncase \"$*\" in\n\
+        "#!/bin/sh\ncd {} || exit 1\n\
+         if [ -e \"refuse-$3\" ]; then echo \"$3 does not\" >&2; exit 1; fi\ncase \"$*\" in\n\
          'try-reload-or-restart -- attest.service') kill -HUP \"$(cat pid)\" ;;\n\
-         'start -- '*) echo \"$3\" >> started ;;\n\
+         'start -- '*) echo \"$3\" >> started; echo \"$1 $3\" >> told ;;\n\
+         'stop -- '* | 'try-restart -- '* | 'try-reload-or-restart -- '*) echo \"$1 $3\" >> told ;;\n\
          *) echo \"no such command: $*\" >&2; exit 1 ;;\nesac\n",
         directory.display()
     );
