@@ -119,6 +119,7 @@ impl Configuration {
                 .as_str()
                 .is_some_and(|text| !text.ends_with('.') && DnsName::try_from(text).is_ok()),
             Kind::Number => value.is_number(),
+            Kind::Count => value.is_u64() || value.as_str().is_some_and(is_count),
             Kind::Boolean => value.is_boolean(),
             Kind::List => value.is_array(),
             Kind::Object => value.is_object(),
@@ -168,6 +169,11 @@ fn parse<T: std::str::FromStr>(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.parse::<T>().is_ok())
 }
 
+/// Whether all of it is digits: other ways to write a number are read in other ways by some.
+fn is_count(text: &str) -> bool {
+    text.bytes().all(|it| it.is_ascii_digit()) && text.parse::<u64>().is_ok()
+}
+
 impl Kind {
     fn describe(self) -> &'static str {
         match self {
@@ -175,6 +181,7 @@ impl Kind {
             Self::Address => "an IP address",
             Self::Name => "a DNS name",
             Self::Number => "a number",
+            Self::Count => "a whole number",
             Self::Boolean => "true or false",
             Self::List => "a list",
             Self::Object => "an object",

@@ -53,6 +53,8 @@ pub(crate) enum Kind {
     Name,
     /// A number.
     Number,
+    /// A whole number from 0 up, or a text of its digits.
+    Count,
     /// True or false.
     Boolean,
     /// A list.
