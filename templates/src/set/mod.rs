@@ -177,7 +177,8 @@ impl Set {
         let values = Values::new(configuration)?;
         // Each is as large as the configuration.
         let needed = |mode| {
-            let is_needed = |entry: &Entry| matches!(entry.engine, Engine::Compat(_, it) if it == mode);
+            let is_needed =
+                |entry: &Entry| matches!(entry.engine, Engine::Compat(_, it) if it == mode);
             let data = || Data::new(configuration, mode);
             self.entries.iter().any(is_needed).then(data).transpose()
         };

@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::limits::PLENTY;
 use crate::proxy::{Proxy, limited, wait};
 
+const PAUSE: Duration = Duration::from_millis(30);
 const RELOADS: usize = 4;
 
 #[test]
@@ -19,8 +20,7 @@ fn no_request_is_lost_over_reloads() {
         return;
     }
     // Long enough that some are always in the midst of it.
-    let pause = Some(Duration::from_millis(30));
-    let mut proxy = Proxy::start_before(&limited(&PLENTY, &[]), pause);
+    let mut proxy = Proxy::start_before(&limited(&PLENTY, &[]), Some(PAUSE));
     let (address, certificate) = (proxy.user, proxy.certificate.clone());
     let (is_over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -46,6 +46,8 @@ fn no_request_is_lost_over_reloads() {
                     }
                     served.fetch_add(1, Ordering::Relaxed);
                     if is_kept && answer.header("connection") != Some("close") {
+                        // And are idle as often as not.
+                        thread::sleep(PAUSE);
                         kept = Some(client);
                     }
                 }
