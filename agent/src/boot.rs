@@ -17,9 +17,13 @@ mod keep;
 mod progress;
 mod refresh;
 mod registration;
+mod render;
 mod retry;
+mod signers;
+mod switches;
 mod units;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +40,9 @@ use self::handover::Served;
 use self::hub::Hub;
 use self::progress::Stage;
 use self::refresh::Refresh;
+use self::render::{Rendered, Templates};
 use self::retry::until_done;
+use self::signers::Registered;
 use self::units::Units;
 use crate::config::{self, Config};
 use crate::identity::Identity;
@@ -106,6 +112,7 @@ async fn until_stopped(args: Args) -> anyhow::Result<()> {
             None => None,
         },
         units: Units::new(args.systemctl),
+        templates: Templates::of(&config, &args.root),
         root: args.root,
         config,
         notifier,
@@ -124,6 +131,8 @@ struct Machine {
     config: Config,
     hub: Option<Hub>,
     units: Units,
+    /// Without the section, there are none.
+    templates: Option<Templates>,
     /// What `/` is.
     root: PathBuf,
     notifier: Arc<Notifier>,
@@ -135,10 +144,13 @@ struct Done {
     identity: Option<Identity>,
     /// The fingerprint of the certificate that the hub has.
     registered: Option<String>,
+    /// What it has of services that sign, by service.
+    signers: BTreeMap<String, Registered>,
     is_ready: bool,
 }
 
 async fn live(machine: &Machine, hangup: Signal) -> Infallible {
+    render::recover(machine).await;
     let clock = clock::plausible(machine).await;
     let mut refresh = Refresh::new(machine, hangup);
     let mut configuration = refresh.first(&clock).await;
@@ -164,6 +176,8 @@ async fn make(
 ) {
     let identity = identity(machine, configuration, &mut done.identity).await;
     let served = hand_over(machine, identity).await;
+    let rendered = render(machine, configuration, &served).await;
+    switches::stop(machine, configuration, &rendered).await;
     register(machine, identity, &served, &mut done.registered).await;
     if let Some(clock) = clock {
         clock::synchronise(machine, clock).await;
@@ -176,11 +190,18 @@ async fn make(
         done.is_ready = true;
     }
     let keep = &machine.config.boot.identity.keep;
-    while !keep::is_due(identity, keep, SystemTime::now()) {
-        sleep(LOOK).await;
-        if !machine.serves(identity).await {
-            hand_over(machine, identity).await;
+    let watch = async {
+        while !keep::is_due(identity, keep, SystemTime::now()) {
+            sleep(LOOK).await;
+            if !machine.serves(identity).await {
+                hand_over(machine, identity).await;
+            }
         }
+    };
+    tokio::select! {
+        () = watch => {}
+        never = switches::keep(machine, configuration, &rendered) => match never {},
+        never = signers::keep(machine, identity, &served, &mut done.signers) => match never {},
     }
 }
 
@@ -222,6 +243,22 @@ async fn hand_over(machine: &Machine, identity: &Identity) -> Served {
     let served = until_done(&mut stage, give).await;
     stage.done("the attestation server shows the certificate");
     served
+}
+
+/// Makes files of the configuration, and has services take them up.
+async fn render(machine: &Machine, configuration: &Configuration, served: &Served) -> Rendered {
+    let Some(templates) = &machine.templates else {
+        return Rendered::none();
+    };
+    let mut stage = machine.begin("render");
+    let make = async || {
+        templates
+            .render(configuration, &machine.units, served)
+            .await
+    };
+    let (rendered, outcome) = until_done(&mut stage, make).await;
+    stage.done(&outcome);
+    rendered
 }
 
 /// Tells the hub.

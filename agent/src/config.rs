@@ -11,6 +11,8 @@
 mod file;
 mod hub;
 pub(crate) mod node;
+pub(crate) mod signers;
+pub(crate) mod templates;
 
 use std::fs;
 use std::io::Read;

@@ -237,8 +237,25 @@ fn env_files_have_values_and_double_quotes() {
             "A={{{x}}}\n",
             "A= {{x}}\n",
             "A=\"\\{{x}}\"\n",
+            // Part of A's value: the line before does not end.
+            "A=b\\\nB={{x}}\n",
+            "A=\\\nB={{x}}\n",
+            "A='b'\\\nB={{x}}\n",
+            "A=\"b\"\\\nB={{x}}\n",
+            "A=b\\\r\nB={{x}}\n",
+            // A string to a shell, and not to systemd.
+            "A=b\"{{x}}\"\n",
+            "A=b\"c\"\nB={{x}}\n",
+            "A=it's\nB={{x}}\n",
+            "A='b'c\"{{x}}\"\n",
+            "A=\\\"{{x}}\"\n",
         ],
     );
+    parse(
+        Format::Env,
+        "A=b\\ c\\\\\nB='c'\"{{x}}\" # c\nC=\"d\\\n\"\nD={{x}}\n# e\\f\nE={{x}}\n",
+    )
+    .unwrap();
 }
 
 #[test]

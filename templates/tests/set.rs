@@ -332,6 +332,68 @@ fn checkers_see_a_private_file_and_can_refuse() {
 }
 
 #[test]
+fn a_start_removes_what_a_check_that_was_cut_off_has_left() {
+    let machine = Machine::new(&[("etc/a.toml", "k = {{a}}\n")]);
+    let left = machine.path("state/staging/etc");
+    fs::create_dir_all(&left).unwrap();
+    fs::write(left.join("a.toml"), "k = \"hunter2\"\n").unwrap();
+    assert!(machine.root().recover().unwrap().is_empty());
+    assert!(!machine.path("state/staging").exists());
+    // And if there is nothing, or not even a state.
+    assert!(machine.root().recover().unwrap().is_empty());
+    // What cannot be removed is said.
+    fs::write(machine.path("state/staging"), "no folder").unwrap();
+    let error = machine.root().recover().unwrap_err();
+    assert!(matches!(error, CommitError::Staging { .. }), "{error}");
+}
+
+#[test]
+fn checkers_see_the_other_files_beside_theirs() {
+    let machine = Machine::new(&[
+        ("run/ha/ha.cfg", "list {{a}}\n"),
+        (
+            "run/ha/ha.cfg.template.toml",
+            "format = \"haproxy\"\ncheck = [\"/bin/check\", \"{}\"]\n",
+        ),
+        ("run/ha/list.txt", "{{a}}\n"),
+    ]);
+    let rendered = machine.set().unwrap().render(&json!({ "a": 7 })).unwrap();
+    let beside = |checker: Checker<'_>| {
+        let list = Path::new(&checker.arguments[0]).with_file_name("list.txt");
+        assert_eq!(fs::read_to_string(list).unwrap(), "7\n");
+        Ok(ExitStatus::default())
+    };
+    rendered.check(&machine.root(), beside).unwrap();
+}
+
+#[test]
+fn a_unit_that_was_told_is_not_reported_again() {
+    let machine = Machine::new(&[
+        ("etc/a.toml", "k = {{a}}\n"),
+        (
+            "etc/a.toml.template.toml",
+            "reload = [\"a.service\"]\nrestart = [\"b.service\"]\n",
+        ),
+    ]);
+    let mut changes = machine.commit(json!({ "a": 1 })).unwrap();
+    changes.told("b.service").unwrap();
+    assert!(changes.restart().is_empty());
+    // The agent dies before it tells the other.
+    drop(changes);
+    let mut again = machine.commit(json!({ "a": 1 })).unwrap();
+    assert!(again.restart().is_empty());
+    assert_eq!(
+        again.reload().into_iter().collect::<Vec<_>>(),
+        ["a.service"]
+    );
+    again.told("a.service").unwrap();
+    again.done().unwrap();
+    let changed = machine.commit(json!({ "a": 2 })).unwrap();
+    assert_eq!(changed.restart().len(), 1);
+    assert_eq!(changed.reload().len(), 1);
+}
+
+#[test]
 fn links_on_the_way_are_not_followed() {
     let machine = Machine::new(&[("run/service/x.toml", "k = {{a}}\n")]);
     let outside = machine.path("outside");

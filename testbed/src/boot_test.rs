@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// A TCP port that may answer; may be repeated
     #[arg(long = "published", value_name = "PORT", default_value = "7936")]
     published: Vec<u16>,
+    /// A TCP port that the firewall lets through and nobody listens on yet; may be repeated
+    #[arg(long = "opened", value_name = "PORT")]
+    opened: Vec<u16>,
     /// Write results and boot times to this file, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,

@@ -13,6 +13,7 @@ use rustls::pki_types::{DnsName, ServerName};
 use serde_json::Value;
 
 use crate::config::node::Kind;
+use crate::config::templates::Switch;
 
 /// A member of this name has its value in base64; `spec/node.md` A7.1.
 const ENCODED: &str = "#base64";
@@ -68,6 +69,29 @@ impl Configuration {
         );
     }
 
+    /// Refuses itself if one of these keys is there and not what it should be.
+    pub(super) fn if_there(self, optional: &BTreeMap<String, Kind>) -> anyhow::Result<Self> {
+        for (key, kind) in optional {
+            if self.value(key).is_some()
+                && let Some(wrong) = self.lacks(key, *kind)
+            {
+                bail!("the hub's configuration cannot be used: {wrong}");
+            }
+        }
+        Ok(self)
+    }
+
+    /// The value of a switch.
+    pub(super) fn is_on(&self, switch: &Switch) -> bool {
+        let value = self.value(&switch.when).and_then(Value::as_bool);
+        value.unwrap_or(switch.default)
+    }
+
+    /// All of it, for templates.
+    pub(super) fn values(&self) -> &Value {
+        &self.0
+    }
+
     /// What is wrong with a key, if anything.
     fn lacks(&self, key: &str, kind: Kind) -> Option<String> {
         let encoded = match kind {
@@ -95,6 +119,7 @@ impl Configuration {
                 .as_str()
                 .is_some_and(|text| !text.ends_with('.') && DnsName::try_from(text).is_ok()),
             Kind::Number => value.is_number(),
+            Kind::Count => value.is_u64() || value.as_str().is_some_and(is_count),
             Kind::Boolean => value.is_boolean(),
             Kind::List => value.is_array(),
             Kind::Object => value.is_object(),
@@ -144,6 +169,11 @@ fn parse<T: std::str::FromStr>(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.parse::<T>().is_ok())
 }
 
+/// Whether all of it is digits: other ways to write a number are read in other ways by some.
+fn is_count(text: &str) -> bool {
+    text.bytes().all(|it| it.is_ascii_digit()) && text.parse::<u64>().is_ok()
+}
+
 impl Kind {
     fn describe(self) -> &'static str {
         match self {
@@ -151,6 +181,7 @@ impl Kind {
             Self::Address => "an IP address",
             Self::Name => "a DNS name",
             Self::Number => "a number",
+            Self::Count => "a whole number",
             Self::Boolean => "true or false",
             Self::List => "a list",
             Self::Object => "an object",

@@ -127,8 +127,8 @@ impl<'a> Refresh<'a> {
             Occasion::Asked => self.machine.begin("refresh"),
             Occasion::Time => Stage::again(&self.machine.notifier, "refresh"),
         };
-        let fetched = match fetch(hub, settings).await {
-            Ok(fetched) => fetched,
+        let (fetched, changed) = match self.usable(hub, settings, now).await {
+            Ok(usable) => usable,
             Err(error) => {
                 let error = error.context("the last configuration stays");
                 match self.is_lost(&error) || why == Occasion::Asked {
@@ -144,7 +144,6 @@ impl<'a> Refresh<'a> {
                 "refresh: the hub's configuration can be used again, after {minutes:.1} min"
             );
         }
-        let changed = fetched.differences(now);
         if changed.is_empty() {
             match why {
                 Occasion::Asked => stage.done("nothing has changed"),
@@ -159,6 +158,23 @@ impl<'a> Refresh<'a> {
             _ => format!("changed: {}, and {more} more", said.join(", ")),
         });
         Some(fetched)
+    }
+
+    /// What the hub gives, and in which members it differs from `now`.
+    async fn usable(
+        &self,
+        hub: &Hub,
+        settings: &Settings,
+        now: &Configuration,
+    ) -> anyhow::Result<(Configuration, Vec<String>)> {
+        let fetched = fetch(hub, settings).await?;
+        let changed = fetched.differences(now);
+        if let Some(templates) = &self.machine.templates
+            && !changed.is_empty()
+        {
+            templates.try_out(&fetched).await?;
+        }
+        Ok((fetched, changed))
     }
 
     /// Notes that the hub gave nothing that can be used; whether that is to be said.
@@ -182,7 +198,7 @@ impl<'a> Refresh<'a> {
 async fn fetch(hub: &Hub, settings: &Settings) -> anyhow::Result<Configuration> {
     let json = hub.fetch(&settings.path).await;
     let json = json.context("fetch the configuration")?;
-    Configuration::parse(&json, &settings.required)
+    Configuration::parse(&json, &settings.required)?.if_there(&settings.optional)
 }
 
 /// A pause that differs a little from node to node; one without end has none.

@@ -10,10 +10,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::handover::Served;
 use super::hub::Hub;
+use super::signers::Address;
 use crate::config::node::Registration;
 use crate::identity::Identity;
 
@@ -37,17 +38,50 @@ pub(super) async fn register(
     hub: &Hub,
     settings: &Registration,
     identity: &Identity,
-    _served: &Served,
+    served: &Served,
+) -> anyhow::Result<()> {
+    let certificate = json!({});
+    register_as(
+        &settings.service,
+        certificate,
+        hub,
+        settings,
+        identity,
+        served,
+    )
+    .await
+}
+
+/// The same of a service that has an address to sign with.
+pub(super) async fn register_signer(
+    service: &str,
+    address: &Address,
+    hub: &Hub,
+    settings: &Registration,
+    identity: &Identity,
+    served: &Served,
+) -> anyhow::Result<()> {
+    let signer = json!({ "ecdsa_pubkey_address": address.as_str() });
+    register_as(service, signer, hub, settings, identity, served).await
+}
+
+async fn register_as(
+    service: &str,
+    mut body: Value,
+    hub: &Hub,
+    settings: &Registration,
+    identity: &Identity,
+    _: &Served,
 ) -> anyhow::Result<()> {
     let certificate = String::from_utf8(identity.pem().to_vec()).context("PEM is text")?;
-    let mut body = json!({ "tls_cert": certificate });
+    body["tls_cert"] = certificate.into();
     if let Some(challenge) = challenge(hub, settings).await? {
-        let message = message(&challenge, &settings.service, identity)?;
+        let message = message(&challenge, service, identity)?;
         let signature = BASE64_STANDARD.encode(identity.sign(&message)?);
         let proof = json!({ "challenge": challenge, "signature": signature });
         body["proof"] = proof;
     }
-    let path = format!("{}/{}", settings.path, settings.service);
+    let path = format!("{}/{service}", settings.path);
     let registered = hub.post(&path, body.to_string()).await;
     registered.context("register the certificate")
 }

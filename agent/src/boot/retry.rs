@@ -2,10 +2,11 @@
 //!
 //! I/O: the clock; draws from the kernel's random number generator.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::progress::Stage;
 
@@ -25,6 +26,29 @@ impl Backoff {
         self.attempts = self.attempts.saturating_add(1);
         let full = FIRST.saturating_mul(1 << doublings).min(LONGEST);
         spread(full, 0.5)
+    }
+}
+
+/// When each of several things that are tried beside each other may be tried again.
+#[derive(Default)]
+pub(super) struct Pauses(BTreeMap<String, (Backoff, Option<Instant>)>);
+
+impl Pauses {
+    pub(super) fn is_over(&self, name: &str) -> bool {
+        let until = self.0.get(name).and_then(|(_, until)| *until);
+        until.is_none_or(|until| until <= Instant::now())
+    }
+
+    /// It has failed, and pauses for this long.
+    pub(super) fn failed(&mut self, name: &str) -> Duration {
+        let (backoff, until) = self.0.entry(name.to_owned()).or_default();
+        let pause = backoff.next();
+        *until = Some(Instant::now() + pause);
+        pause
+    }
+
+    pub(super) fn succeeded(&mut self, name: &str) {
+        self.0.remove(name);
     }
 }
 

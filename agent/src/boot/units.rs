@@ -1,4 +1,4 @@
-//! systemd's units: what the boot starts and reloads.
+//! systemd's units: what the boot starts, stops and reloads.
 //!
 //! I/O: starts `systemctl`.
 
@@ -31,6 +31,16 @@ impl Units {
     /// Starts a unit, and waits until it is up.
     pub(super) async fn start(&self, unit: &str) -> anyhow::Result<()> {
         self.run(&["start", "--", unit]).await
+    }
+
+    /// Restarts a unit that runs.
+    pub(super) async fn restart(&self, unit: &str) -> anyhow::Result<()> {
+        self.run(&["try-restart", "--", unit]).await
+    }
+
+    /// Stops a unit, and waits until it is down.
+    pub(super) async fn stop(&self, unit: &str) -> anyhow::Result<()> {
+        self.run(&["stop", "--", unit]).await
     }
 
     async fn run(&self, arguments: &[&str]) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! I/O: none.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
 use super::node::{Boot, ClockSection, ConfigurationSection, IdentitySection, RegistrationSection};
+use super::templates::{SwitchSection, TemplatesSection, switches};
 use super::{Attest, Config, hub};
 
 /// `[::]` also takes IPv4 and is there before any address is, so nothing waits for the network.
@@ -30,6 +32,9 @@ pub(super) struct File {
     #[serde(default)]
     identity: IdentitySection,
     registration: Option<RegistrationSection>,
+    templates: Option<TemplatesSection>,
+    #[serde(default)]
+    switches: BTreeMap<String, SwitchSection>,
 }
 
 #[derive(Default, Deserialize)]
@@ -74,6 +79,12 @@ impl File {
                 .get_or_insert_default()
                 .replace_with(later);
         }
+        if let Some(later) = later.templates {
+            self.templates.get_or_insert_default().replace_with(later);
+        }
+        for (name, later) in later.switches {
+            self.switches.entry(name).or_default().replace_with(later);
+        }
     }
 
     /// Fills in what is left open, and refuses what cannot be.
@@ -89,12 +100,15 @@ impl File {
         let hub = self.hub.map(hub::Section::finish).transpose()?;
         let configuration = self.configuration.map(ConfigurationSection::finish);
         let registration = self.registration.map(RegistrationSection::finish);
-        let boot = Boot {
+        let mut boot = Boot {
             clock: self.clock.finish(),
             configuration: configuration.transpose()?,
             identity: self.identity.finish()?,
             registration: registration.transpose()?,
+            templates: self.templates.map(TemplatesSection::finish).transpose()?,
+            switches: switches(self.switches)?,
         };
+        boot.expect_switches();
         boot.check(attest.identity.as_deref())?;
         if hub.is_none() && (boot.configuration.is_some() || boot.registration.is_some()) {
             bail!("there is a [configuration] or [registration], but no [hub] to ask");

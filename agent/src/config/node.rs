@@ -12,6 +12,8 @@ use hyper::http::uri::PathAndQuery;
 use serde::Deserialize;
 
 use super::file::replace;
+use super::signers::{self, Signer};
+use super::templates::{Switch, Templates};
 
 /// How often the configuration is fetched again if nothing else is said.
 const REFRESH: Duration = Duration::from_secs(600);
@@ -41,6 +43,8 @@ pub(crate) struct Configuration {
     pub(crate) refresh: Duration,
     /// Keys without which it is refused, parts separated by dots, and what their values are.
     pub(crate) required: BTreeMap<String, Kind>,
+    /// Keys that may be missing, and are refused if they are of another kind.
+    pub(crate) optional: BTreeMap<String, Kind>,
 }
 
 /// What a value of the configuration is.
@@ -55,6 +59,8 @@ pub(crate) enum Kind {
     Name,
     /// A number.
     Number,
+    /// A whole number from 0 up, or a text of its digits.
+    Count,
     /// True or false.
     Boolean,
     /// A list.
@@ -112,6 +118,8 @@ pub(crate) struct Registration {
     pub(crate) service: String,
     /// The path of challenges that the key has to sign; a hub without has none.
     pub(crate) challenge: Option<String>,
+    /// Services that hand over an address of their own, by the name that they are registered as.
+    pub(crate) signers: BTreeMap<String, Signer>,
 }
 
 /// All of it.
@@ -121,6 +129,9 @@ pub(crate) struct Boot {
     pub(crate) configuration: Option<Configuration>,
     pub(crate) identity: Identity,
     pub(crate) registration: Option<Registration>,
+    pub(crate) templates: Option<Templates>,
+    /// By name.
+    pub(crate) switches: BTreeMap<String, Switch>,
 }
 
 /// What a drop-in says of `[clock]`.
@@ -158,6 +169,8 @@ pub(super) struct RegistrationSection {
     path: Option<String>,
     service: Option<String>,
     challenge: Option<String>,
+    #[serde(default)]
+    signers: BTreeMap<String, Signer>,
 }
 
 impl ClockSection {
@@ -190,6 +203,7 @@ impl ConfigurationSection {
             path: absolute("configuration.path", path)?,
             refresh,
             required: self.required,
+            optional: BTreeMap::new(),
         })
     }
 }
@@ -226,6 +240,7 @@ impl RegistrationSection {
         replace(&mut self.path, later.path);
         replace(&mut self.service, later.service);
         replace(&mut self.challenge, later.challenge);
+        self.signers.extend(later.signers);
     }
 
     pub(super) fn finish(self) -> anyhow::Result<Registration> {
@@ -241,6 +256,7 @@ impl RegistrationSection {
         {
             bail!("registration.service is {service:?}: expected letters, digits and _");
         }
+        signers::check(&self.signers, &service)?;
         let challenge = self
             .challenge
             .map(|it| absolute("registration.challenge", it));
@@ -248,6 +264,7 @@ impl RegistrationSection {
             path: absolute("registration.path", path)?,
             service,
             challenge: challenge.transpose()?,
+            signers: self.signers,
         })
     }
 }
@@ -293,6 +310,14 @@ fn absolute(setting: &str, path: String) -> anyhow::Result<String> {
 }
 
 impl Boot {
+    /// What a switch reads is true or false, or missing.
+    pub(super) fn expect_switches(&mut self) {
+        if let Some(configuration) = &mut self.configuration {
+            let keys = self.switches.values().map(|it| it.when.clone());
+            configuration.optional = keys.map(|key| (key, Kind::Boolean)).collect();
+        }
+    }
+
     /// Refuses what could never come to an end.
     pub(super) fn check(&self, attest: Option<&Path>) -> anyhow::Result<()> {
         for key in &self.identity.names {

@@ -174,6 +174,114 @@ fn the_boot_is_told_by_base_and_layer_together() {
 }
 
 #[test]
+fn templates_switches_and_signers_add_up() {
+    let base =
+        format!("{HUB}{BOOT}[switches.one]\nunit = \"one.service\"\nwhen = \"one.enabled\"\n");
+    let layer = "[templates]\n[switches.one]\ndefault = true\n\
+                 [switches.two]\nunit = \"two@x.socket\"\nwhen = \"two\"\ndefault = false\n\
+                 [registration.signers.two]\nfile = \"/run/two/signer\"\nowner = \"two\"\n";
+    let config = Directory::with([("10-base.toml", &base), ("50-layer.toml", layer)]).read();
+    let boot = config.unwrap().boot;
+    let directory = boot.templates.unwrap().directory;
+    assert_eq!(directory, Path::new("/usr/share/cvm-agent/templates"));
+    let one = &boot.switches["one"];
+    assert_eq!((one.unit.as_str(), one.default), ("one.service", true));
+    let optional: Vec<_> = boot.configuration.unwrap().optional.into_iter().collect();
+    let boolean = |key: &str| (key.to_owned(), node::Kind::Boolean);
+    assert_eq!(optional, [boolean("one.enabled"), boolean("two")]);
+    assert_eq!(boot.registration.unwrap().signers["two"].owner, "two");
+    assert_eq!(Directory::with([]).read().unwrap().boot.templates, None);
+}
+
+#[test]
+fn templates_switches_and_signers_that_cannot_be_are_refused_and_named() {
+    const SWITCH: &str =
+        "[switches.one]\nunit = \"one.service\"\nwhen = \"one.enabled\"\ndefault = true\n";
+    const SIGNER: &str = "[registration.signers.one]\nfile = \"/run/one\"\nowner = \"one\"\n";
+    for (from, to, expected) in [
+        (
+            "[templates]\n",
+            "[templates]\ndirectory = \"x\"\n",
+            "templates.directory is x",
+        ),
+        (
+            "[templates]\n",
+            "[templates]\ndirectory = \"/a/../b\"\n",
+            "templates.directory is /a/../b",
+        ),
+        ("[templates]\n", "[templates]\nfolder = \"/a\"\n", "folder"),
+        (
+            "unit = \"one.service\"\n",
+            "",
+            "no file sets switches.one.unit",
+        ),
+        (
+            "when = \"one.enabled\"\n",
+            "",
+            "no file sets switches.one.when",
+        ),
+        ("default = true\n", "", "no file sets switches.one.default"),
+        ("\"one.service\"", "\"one\"", "switches.one.unit is \"one\""),
+        (
+            "\"one.service\"",
+            "\"--now.service\"",
+            "switches.one.unit is \"--now.service\"",
+        ),
+        (
+            "\"one.service\"",
+            "\"*.service\"",
+            "switches.one.unit is \"*.service\"",
+        ),
+        (
+            "\"one.service\"",
+            "\"a b.service\"",
+            "switches.one.unit is \"a b.service\"",
+        ),
+        (
+            "\"one.enabled\"",
+            "\"one..enabled\"",
+            "switches.one.when is \"one..enabled\"",
+        ),
+        ("default = true\n", "default = \"on\"\n", "line"),
+        (
+            "[switches.one]",
+            "[switches.two]\nunit = \"one.service\"\nwhen = \"two\"\ndefault = true\n[switches.one]",
+            "switches.one and switches.two are both for one.service",
+        ),
+        (
+            "signers.one]",
+            "signers.instance]",
+            "registration.signers has \"instance\"",
+        ),
+        (
+            "signers.one]",
+            "signers.\"a/b\"]",
+            "registration.signers has \"a/b\"",
+        ),
+        (
+            "\"/run/one\"",
+            "\"/var/one\"",
+            "registration.signers.one.file is /var/one",
+        ),
+        (
+            "\"/run/one\"",
+            "\"/run/../etc/one\"",
+            "registration.signers.one.file is /run/../etc/one",
+        ),
+        ("owner = \"one\"\n", "", "owner"),
+    ] {
+        let text = format!("{HUB}{BOOT}[templates]\n{SWITCH}{SIGNER}");
+        Directory::with([("10-base.toml", text.as_str())])
+            .read()
+            .unwrap();
+        assert!(text.contains(from), "{from}");
+        let error =
+            Directory::with([("10-base.toml", text.replacen(from, to, 1).as_str())]).error();
+        assert!(error.contains(expected), "{to:?}: {error}");
+    }
+}
+
+#[test]
 fn roots_of_a_later_file_replace_those_of_another_kind() {
     let base = format!("{HUB}roots = \"/etc/roots.pem\"\n");
     let layer = "[hub]\nroots_pem = \"pem\"\n[clock]\ndanger_unsynchronised = true\n";

@@ -99,13 +99,16 @@ async fn answer(request: Request<Body>, state: &Mutex<State>) -> Response<Body> 
         "GET /api/challenge" if state.lock().unwrap().has_challenges => {
             response(200, json!({ "challenge": CHALLENGE }).to_string())
         }
-        "POST /api/register/instance" => {
+        "POST /api/register/instance" | "POST /api/register/signer" => {
             let body = request.into_body().collect().await.unwrap().to_bytes();
             let mut state = state.lock().unwrap();
             match state.refusals.pop_front() {
                 Some(status) => response(status, r#"{"message":"not now"}"#.to_owned()),
                 None => {
-                    let body = serde_json::from_slice(&body).unwrap();
+                    let mut body: Value = serde_json::from_slice(&body).unwrap();
+                    if path.ends_with("signer") {
+                        body["service"] = "signer".into();
+                    }
                     state.registered.push(body);
                     response(200, String::new())
                 }
@@ -147,7 +150,8 @@ pub(crate) fn proven_names(registered: &Value) -> Vec<String> {
     let proof = &registered["proof"];
     assert_eq!(proof["challenge"], CHALLENGE);
     let signature = BASE64_STANDARD.decode(proof["signature"].as_str().unwrap());
-    let mut message = format!("builderhub registration v1\n{CHALLENGE}\ninstance\n").into_bytes();
+    let service = registered["service"].as_str().unwrap_or("instance");
+    let mut message = format!("builderhub registration v1\n{CHALLENGE}\n{service}\n").into_bytes();
     message.extend_from_slice(digest(&SHA256, &der).as_ref());
     let algorithm = webpki::ring::ECDSA_P256_SHA256;
     let verified = certificate.verify_signature(algorithm, &message, &signature.unwrap());

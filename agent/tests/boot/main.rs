@@ -11,4 +11,7 @@
 mod check_in;
 mod hub;
 mod node;
+mod signers;
 mod stages;
+mod switches;
+mod templates;

@@ -49,11 +49,29 @@ impl Node {
     }
 
     pub(crate) async fn start_with(hub: SocketAddr, setting: &str) -> Self {
+        Self::start_as(hub, setting, "", &[]).await
+    }
+
+    /// With more sections in the drop-in, and templates.
+    pub(crate) async fn start_as(
+        hub: SocketAddr,
+        setting: &str,
+        sections: &str,
+        templates: &[(&str, &str)],
+    ) -> Self {
         let files = tempfile::tempdir().unwrap();
+        for (name, text) in templates {
+            let path = files
+                .path()
+                .join("usr/share/cvm-agent/templates")
+                .join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
         let keys = keys();
         let local = own_address();
         let me = User::from_uid(Uid::effective()).unwrap().unwrap().name;
-        let drop_in = DROP_IN
+        let drop_in = format!("{DROP_IN}{sections}")
             .replace("LOCAL", &local.to_string())
             .replace("HUB", &hub.to_string())
             .replace("KEYS", keys.path().to_str().unwrap())
@@ -113,6 +131,25 @@ impl Node {
         fs::read_to_string(self.files.path().join("started")).unwrap_or_default()
     }
 
+    /// All that units were told, one line each; starts are in [`Self::started`], too.
+    pub(crate) fn told(&self) -> String {
+        fs::read_to_string(self.files.path().join("told")).unwrap_or_default()
+    }
+
+    /// A file of the machine.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.files.path().join(path)
+    }
+
+    /// Has the service manager fail whatever is asked of this unit.
+    pub(crate) fn refuse(&self, unit: &str) {
+        fs::write(self.path(&format!("refuse-{unit}")), "").unwrap();
+    }
+
+    pub(crate) fn accept(&self, unit: &str) {
+        fs::remove_file(self.path(&format!("refuse-{unit}"))).unwrap();
+    }
+
     /// What the attestation server serves.
     pub(crate) async fn certificate(&self) -> String {
         let mut socket = TcpStream::connect(self.local).await.unwrap();
@@ -139,7 +176,7 @@ impl Node {
         self.keys.path().join("attest.pem")
     }
 
-    /// Kills the boot and starts it again, as systemd does.
+    /// Kills the boot and starts it again, as systemd does; its log begins anew.
     pub(crate) async fn restart_boot(&mut self) {
         self.boot.kill().await.unwrap();
         self.boot = boot(&self.files);
@@ -208,8 +245,7 @@ async fn attestation(files: &TempDir, config: &Path) -> Child {
     fs::write(files.path().join("pid"), child.id().unwrap().to_string()).unwrap();
     let log = || fs::read_to_string(files.path().join("attest.log")).unwrap();
     let end = Instant::now() + PATIENCE;
-    let before = log().matches(" serving ").count();
-    while log().matches(" serving ").count() == before {
+    while !log().contains(" serving ") {
         assert!(Instant::now() < end, "{}", log());
         sleep(Duration::from_millis(20)).await;
     }
@@ -260,9 +296,11 @@ fn boot(files: &TempDir) -> Child {
 fn systemctl(directory: &Path) {
     let path = directory.join("systemctl");
     let script = format!(
-        "#!/bin/sh\ncd {} || exit 1\ncase \"$*\" in\n\
+        "#!/bin/sh\ncd {} || exit 1\n\
+         if [ -e \"refuse-$3\" ]; then echo \"$3 does not\" >&2; exit 1; fi\ncase \"$*\" in\n\
          'try-reload-or-restart -- attest.service') kill -HUP \"$(cat pid)\" ;;\n\
-         'start -- '*) echo \"$3\" >> started ;;\n\
+         'start -- '*) echo \"$3\" >> started; echo \"$1 $3\" >> told ;;\n\
+         'stop -- '* | 'try-restart -- '* | 'try-reload-or-restart -- '*) echo \"$1 $3\" >> told ;;\n\
          *) echo \"no such command: $*\" >&2; exit 1 ;;\nesac\n",
         directory.display()
     );
@@ -272,11 +310,7 @@ fn systemctl(directory: &Path) {
 
 fn spawn(options: &[&str], config: &Path, files: &TempDir, notify: Option<&Path>) -> Child {
     let log = files.path().join(format!("{}.log", options[0]));
-    let log = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(log)
-        .unwrap();
+    let log = fs::File::create(log).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_cvm-agent"));
     command
         .args(options)

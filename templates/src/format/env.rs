@@ -4,6 +4,10 @@
 //! as itself. systemd drops a variable that holds control characters and refuses a file that holds
 //! non-characters: none can be written.
 //!
+//! A bare value ends with its line, unless that ends in a backslash: then the next line is part of it,
+//! whatever it looks like. A quote in the midst of one is itself to systemd and opens a string to a
+//! shell. Templates have neither.
+//!
 //! I/O: none.
 
 use serde_json::Value;
@@ -23,29 +27,42 @@ pub(crate) enum Lexer {
         is_escaped: bool,
     },
     Single,
-    /// In or behind a value of the template.
-    Value,
+    /// In a value without quotes.
+    Bare,
+    /// Behind a backslash in or before one.
+    BareEscape,
+    /// Behind the quotes of a value of the template.
+    Closed,
     /// Behind a tag.
     Tag,
 }
+
+const QUOTE: Misplaced = "a quote in the midst of a bare value is read in two ways: expected quotes around the whole value";
+const CONTINUED: Misplaced =
+    "a backslash at the end of a line makes the next one part of the value: expected none";
 
 impl Lexer {
     pub(super) fn text(&mut self, text: &str) -> Result<(), Misplaced> {
         for c in text.chars() {
             *self = match (*self, c) {
-                (Self::Double { is_escaped: false }, '"') | (Self::Single, '\'') => Self::Value,
+                (Self::Double { is_escaped: false }, '"') | (Self::Single, '\'') => Self::Closed,
                 (Self::Double { is_escaped }, _) => Self::Double {
                     is_escaped: c == '\\' && !is_escaped,
                 },
                 (Self::Single, _) => Self::Single,
+                (Self::BareEscape, '\n' | '\r') => return Err(CONTINUED),
+                (Self::BareEscape, _) => Self::Bare,
                 (_, '\n') => Self::Line,
                 (Self::Line, '#' | ';') => Self::Comment,
                 (Self::Line, c) if c.is_whitespace() => Self::Line,
                 (Self::Line | Self::Key, '=') => Self::Expect,
                 (Self::Line | Self::Key, _) => Self::Key,
-                (Self::Expect | Self::Value, '"') => Self::Double { is_escaped: false },
-                (Self::Expect | Self::Value, '\'') => Self::Single,
-                (Self::Expect | Self::Value, _) => Self::Value,
+                (Self::Expect | Self::Closed, '"') => Self::Double { is_escaped: false },
+                (Self::Expect | Self::Closed, '\'') => Self::Single,
+                (Self::Bare, '"' | '\'') => return Err(QUOTE),
+                (Self::Expect | Self::Closed | Self::Bare, '\\') => Self::BareEscape,
+                (Self::Closed, c) if c.is_whitespace() => Self::Closed,
+                (Self::Expect | Self::Closed | Self::Bare, _) => Self::Bare,
                 (Self::Comment, _) => Self::Comment,
                 (Self::Tag, c) if c.is_whitespace() => Self::Tag,
                 (Self::Tag, _) => return Err(GLUED),

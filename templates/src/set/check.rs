@@ -84,8 +84,8 @@ impl Rendered {
     /// by `run`, which should have it end in a while, and keep what it prints from logs: checkers
     /// quote the lines that they refuse.
     ///
-    /// A checker sees the one file at another path. Other destinations that it names are those of
-    /// before.
+    /// A checker sees the one file at another path, with the other rendered files where they are to each
+    /// other. Destinations that it names by their whole path are those of before.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl Rendered {
                 })?;
             }
         }
-        let staging = Staging(root.state().join("staging"));
+        let staging = Staging(staging(root));
         staging
             .fill(&self.files)
             .map_err(|source| CheckError::Stage {
@@ -153,6 +153,11 @@ impl Rendered {
     }
 }
 
+/// Where rendered files are while they are checked.
+pub(super) fn staging(root: &Root) -> PathBuf {
+    root.state().join("staging")
+}
+
 /// A folder of secrets, which goes when this does.
 struct Staging(PathBuf);
 
@@ -184,7 +189,8 @@ impl Drop for Staging {
     }
 }
 
-fn remove(folder: &Path) -> io::Result<()> {
+/// Removes a folder, if it is there.
+pub(super) fn remove(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,

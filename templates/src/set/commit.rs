@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::Account;
-use super::check::Checked;
+use super::check::{self, Checked};
 use super::plan::{plan, read_journal, recover, undo_staging, write_journal};
 use super::root::Root;
 
@@ -79,11 +79,21 @@ pub enum CommitError {
         #[source]
         source: io::Error,
     },
-    /// A destination cannot be swapped; others may have been. The next commit goes on.
+    /// A destination cannot be swapped, or what was written for it has vanished; others may have been
+    /// swapped. The next commit goes on.
     #[error("{destination}: put the new file in place")]
     Swap {
         /// Which.
         destination: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Rendered files that a check has left cannot be removed.
+    #[error("remove what a check left in {path}")]
+    Staging {
+        /// Where.
+        path: PathBuf,
         /// Why.
         #[source]
         source: io::Error,
@@ -125,6 +135,26 @@ impl Changes {
         units.filter(|unit| !restart.contains(unit)).collect()
     }
 
+    /// Forgets one unit: it has been told. What is reported after a crash or by the next commit is
+    /// without it, unless a file of it has changed again.
+    ///
+    /// # Errors
+    ///
+    /// If the journal cannot be written. Then it is reported again.
+    pub fn told(&mut self, unit: &str) -> Result<(), CommitError> {
+        let mut journal = read_journal(&self.root)?;
+        let forget = |pending: &mut BTreeMap<String, Change>| {
+            for change in pending.values_mut() {
+                change.reload.retain(|other| other != unit);
+                change.restart.retain(|other| other != unit);
+            }
+        };
+        forget(&mut journal.pending);
+        write_journal(&self.root, &journal)?;
+        forget(&mut self.pending);
+        Ok(())
+    }
+
     /// Forgets the changes: all units have been told.
     ///
     /// # Errors
@@ -138,13 +168,16 @@ impl Changes {
 }
 
 impl Root {
-    /// Completes, or undoes, a commit that was cut off; says what units have not been told of yet. For
-    /// a start at which there is nothing to render yet; a commit does it by itself.
+    /// Completes, or undoes, a commit that was cut off, and removes what a check that was cut off has
+    /// left; says what units have not been told of yet. For a start at which there is nothing to render
+    /// yet; a check and a commit do it by themselves.
     ///
     /// # Errors
     ///
-    /// If files cannot be put in place, or the journal cannot be kept.
+    /// If files cannot be put in place or removed, or the journal cannot be kept.
     pub fn recover(&self) -> Result<Changes, CommitError> {
+        let path = check::staging(self);
+        check::remove(&path).map_err(|source| CommitError::Staging { path, source })?;
         let journal = recover(self)?;
         Ok(Changes {
             root: self.clone(),

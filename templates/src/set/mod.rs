@@ -175,8 +175,14 @@ impl Set {
     /// Names the first template, line and key that is wrong, never a value.
     pub fn render(&self, configuration: &Value) -> Result<Rendered, SetRenderError> {
         let values = Values::new(configuration)?;
-        let safe = Data::new(configuration, Mode::Safe)?;
-        let decoded = Data::new(configuration, Mode::Unsafe)?;
+        // Each is as large as the configuration.
+        let needed = |mode| {
+            let is_needed =
+                |entry: &Entry| matches!(entry.engine, Engine::Compat(_, it) if it == mode);
+            let data = || Data::new(configuration, mode);
+            self.entries.iter().any(is_needed).then(data).transpose()
+        };
+        let (safe, decoded) = (needed(Mode::Safe)?, needed(Mode::Unsafe)?);
         let mut rendered = Rendered {
             files: Vec::new(),
             warnings: Vec::new(),
@@ -189,6 +195,7 @@ impl Set {
                 Engine::Strict(template) => template.render(&values)?,
                 Engine::Compat(template, mode) => {
                     let data = if *mode == Mode::Safe { &safe } else { &decoded };
+                    let Some(data) = data else { continue };
                     let (content, warnings) = template.render(data)?;
                     rendered.warnings.extend(warnings);
                     content

@@ -5,6 +5,7 @@
 //! I/O: reads and writes destinations below the root, and the journal.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use super::commit::{Change, ChangeKind, CommitError};
 use super::destination::Destination;
@@ -16,6 +17,9 @@ use super::{File, Rendered};
 pub(super) enum Step<'c> {
     Note(Journal),
     Stage(&'c Destination, New<'c>),
+    /// Puts what was just staged in place.
+    Place(Destination),
+    /// The same behind a crash, which may have been behind it.
     Swap(Destination),
     Remove(Destination),
 }
@@ -68,7 +72,10 @@ pub(super) fn plan<'c>(
     );
     after.phase = Phase::Swapping { written, removed };
     steps.push(Step::Note(after.clone()));
-    steps.extend(completion(&after.phase));
+    steps.extend(completion(&after.phase).into_iter().map(|step| match step {
+        Step::Swap(file) => Step::Place(file),
+        step => step,
+    }));
     after.phase = Phase::Idle;
     steps.push(Step::Note(after));
     Ok(steps)
@@ -131,8 +138,15 @@ impl Step<'_> {
                     source,
                 })
             }
-            Self::Swap(file) => {
+            Self::Place(file) | Self::Swap(file) => {
                 let swapped = root.swap(&file.staged(), file);
+                let swapped = match swapped {
+                    // Somebody has taken away the file or its folder: nothing new is in place.
+                    Ok(false) if matches!(self, Self::Place(_)) => {
+                        Err(io::ErrorKind::NotFound.into())
+                    }
+                    swapped => swapped.map(drop),
+                };
                 swapped.map_err(|source| CommitError::Swap {
                     destination: file.as_str().to_owned(),
                     source,
@@ -338,6 +352,47 @@ mod tests {
             "{outcomes:?}"
         );
         assert_eq!(outcomes.len(), 9);
+    }
+
+    #[test]
+    fn what_vanished_before_it_was_put_in_place_is_an_error_and_written_by_the_next_commit() {
+        // The last file's folder, or only what was written there.
+        for takes_folder in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let (root, rendered) = prepare(folder.path());
+            let steps = plan(&rendered, &root, read_journal(&root).unwrap()).unwrap();
+            let mut failures = Vec::new();
+            for step in &steps {
+                if let Step::Place(file) = step
+                    && file.as_str() == "run/c/d.toml"
+                {
+                    let place = folder.path().join("root/run/c");
+                    if takes_folder {
+                        fs::remove_dir_all(place).unwrap();
+                    } else {
+                        fs::remove_file(place.join(".d.toml.cvm-new")).unwrap();
+                    }
+                }
+                if let Err(error) = step.apply(&root) {
+                    failures.push(error);
+                    break;
+                }
+            }
+            let [
+                CommitError::Swap {
+                    destination,
+                    source,
+                },
+            ] = failures.as_slice()
+            else {
+                panic!("{failures:?}");
+            };
+            assert_eq!(destination, "run/c/d.toml");
+            assert_eq!(source.kind(), io::ErrorKind::NotFound);
+            let checked = rendered.check(&root, |_| panic!("no checker")).unwrap();
+            assert_eq!(checked.commit().unwrap().restart().len(), 3);
+            assert_eq!(read(folder.path())[2].as_deref(), Some("k = 2\n"));
+        }
     }
 
     #[test]

@@ -102,23 +102,27 @@ impl Root {
         let opened = rustix::fs::openat(&folder, name, flags, Mode::from_raw_mode(0o600))?;
         let mut opened = File::from(opened);
         opened.write_all(new.content.as_bytes())?;
+        // Before it is given away: for what is another's, permissions take one more capability.
+        rustix::fs::fchmod(&opened, Mode::from_raw_mode(new.mode))?;
         if new.owner.is_some() || new.group.is_some() {
             let owner = new.owner.map(Uid::from_raw);
             rustix::fs::fchown(&opened, owner, new.group.map(Gid::from_raw))?;
         }
-        rustix::fs::fchmod(&opened, Mode::from_raw_mode(new.mode))?;
         opened.sync_all()?;
         Ok(rustix::fs::fsync(&folder)?)
     }
 
-    /// Puts a complete file where it belongs. Nothing happens if it is there already.
-    pub(super) fn swap(&self, staged: &Destination, file: &Destination) -> io::Result<()> {
+    /// Puts a complete file where it belongs. False if it is not there, perhaps no more.
+    pub(super) fn swap(&self, staged: &Destination, file: &Destination) -> io::Result<bool> {
         let Some(folder) = self.open_folder(file, false)? else {
-            return Ok(());
+            return Ok(false);
         };
         match rustix::fs::renameat(&folder, staged.split().1, &folder, file.split().1) {
-            Ok(()) => Ok(rustix::fs::fsync(&folder)?),
-            Err(Errno::NOENT) => Ok(()),
+            Ok(()) => {
+                rustix::fs::fsync(&folder)?;
+                Ok(true)
+            }
+            Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

@@ -144,3 +144,64 @@ fn differences_are_the_members_that_differ() {
     assert_eq!(one.differences(&two), ["a", "c", "d"]);
     assert!(one.differences(&one.clone()).is_empty());
 }
+
+#[test]
+fn a_count_is_a_whole_number_or_its_digits_and_nothing_that_looks_like_one() {
+    let required = [("limit".to_owned(), Kind::Count)].into();
+    let is_taken = |value: Value| {
+        let json = serde_json::json!({ "limit": value }).to_string();
+        Configuration::parse(json.as_bytes(), &required).is_ok()
+    };
+    for good in [
+        0.into(),
+        10.into(),
+        "0".into(),
+        "600000000".into(),
+        u64::MAX.into(),
+    ] {
+        assert!(is_taken(good));
+    }
+    for bad in [
+        "",
+        "1.5",
+        "1:2",
+        "-1",
+        "+1",
+        " 1",
+        "1e3",
+        "0x1",
+        "18446744073709551616",
+        "١",
+    ] {
+        assert!(!is_taken(bad.into()), "{bad}");
+    }
+    for bad in [serde_json::json!(1.0), serde_json::json!(-1), Value::Null] {
+        assert!(!is_taken(bad));
+    }
+}
+
+#[test]
+fn a_switch_is_what_it_says_or_its_default_and_nothing_else() {
+    let switch = |when: &str, default| Switch {
+        unit: "x.service".to_owned(),
+        when: when.to_owned(),
+        default,
+    };
+    let parse = |json: &str| Configuration::parse(json.as_bytes(), &BTreeMap::new()).unwrap();
+    let configuration = parse(r#"{ "one": { "on": true, "off": false } }"#);
+    assert!(configuration.is_on(&switch("one.on", false)));
+    assert!(!configuration.is_on(&switch("one.off", true)));
+    assert!(configuration.is_on(&switch("two.on", true)));
+    assert!(!configuration.is_on(&switch("two.on", false)));
+    let optional = BTreeMap::from([("one.on".to_owned(), Kind::Boolean)]);
+    assert!(configuration.if_there(&optional).is_ok());
+    assert!(parse("{}").if_there(&optional).is_ok());
+    for wrong in ["null", "\"true\"", "1", "{}"] {
+        let configuration = parse(&format!(r#"{{ "one": {{ "on": {wrong} }} }}"#));
+        let error = configuration.if_there(&optional).err().unwrap();
+        assert!(
+            error.to_string().ends_with("one.on is not true or false"),
+            "{error}"
+        );
+    }
+}

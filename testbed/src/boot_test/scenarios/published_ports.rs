@@ -27,27 +27,31 @@ const UDP: &[u16] = &[
 ];
 
 /// Exactly the published ports accept connections, and the others do not even refuse: without a
-/// firewall, a port that nobody listens on refuses.
+/// firewall, a port that nobody listens on refuses. So do exactly those that a node listens on when it
+/// has its configuration, which it never gets here.
 pub(super) fn tcp(context: &Context, session: &Session) -> Result<Option<String>> {
     let mut ports = TCP.to_vec();
     ports.extend(&context.published);
-    ports.sort_unstable();
-    ports.dedup();
+    ports.extend(&context.opened);
+    let ports = sorted(&ports);
     let answers = probe_tcp(&session.machine, &ports)?;
     let accepted = with_answer(&answers, Answer::Accepted);
-    let mut published = context.published.clone();
-    published.sort_unstable();
-    published.dedup();
+    let published = sorted(&context.published);
     ensure!(
         accepted == published,
         "published: {published:?}; accepted a connection: {accepted:?}"
     );
     let refused = with_answer(&answers, Answer::Refused);
-    ensure!(refused.is_empty(), "refused, not dropped: {refused:?}");
+    let opened = sorted(&context.opened);
+    ensure!(
+        refused == opened,
+        "opened: {opened:?}; refused, not dropped: {refused:?}"
+    );
     Ok(Some(format!(
-        "{} dropped, {} accepted",
+        "{} dropped, {} accepted, {} refused until there is a configuration",
         with_answer(&answers, Answer::Dropped).len(),
-        accepted.len()
+        accepted.len(),
+        refused.len()
     )))
 }
 
@@ -56,6 +60,13 @@ pub(super) fn udp(session: &Session) -> Result<Option<String>> {
     let answered = probe_udp(&session.machine, UDP)?;
     ensure!(answered.is_empty(), "answered: {answered:?}");
     Ok(Some(format!("{} silent", UDP.len())))
+}
+
+fn sorted(ports: &[u16]) -> Vec<u16> {
+    let mut ports = ports.to_vec();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
 }
 
 fn with_answer(answers: &BTreeMap<u16, Answer>, wanted: Answer) -> Vec<u16> {
