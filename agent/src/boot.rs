@@ -11,6 +11,7 @@
 mod check_in;
 mod clock;
 mod configuration;
+mod disk;
 mod handover;
 mod hub;
 mod progress;
@@ -20,7 +21,7 @@ mod retry;
 mod units;
 
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use tokio::time::sleep;
 
 use self::clock::Plausible;
 use self::configuration::Configuration;
+use self::disk::{Data, DataDisk};
 use self::handover::Served;
 use self::hub::Hub;
 use self::progress::Stage;
@@ -43,6 +45,9 @@ use crate::notify::{self, Notifier};
 
 /// What services that need a whole node are started by.
 const READY: &str = "cvm-ready.target";
+
+/// Where Debian has programs.
+pub(crate) const PROGRAMS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How often it is looked whether the certificate is still served.
 const LOOK: Duration = Duration::from_secs(60);
@@ -61,6 +66,10 @@ pub(crate) struct Args {
     /// The command that starts and reloads units
     #[arg(long, value_name = "FILE", default_value = "/usr/bin/systemctl")]
     systemctl: PathBuf,
+
+    /// Where the programs for the data disk are looked for, folders separated by colons
+    #[arg(long, value_name = "PATH", default_value = PROGRAMS)]
+    programs: String,
 }
 
 /// Boots, then watches until told to stop.
@@ -91,6 +100,11 @@ async fn until_stopped(args: Args) -> anyhow::Result<()> {
             Some(hub) => Some(Hub::at(hub.listen)?),
             None => None,
         },
+        disk: config
+            .boot
+            .disk
+            .as_ref()
+            .map(|disk| DataDisk::new(disk, &args.root, &args.programs, &notifier)),
         units: Units::new(args.systemctl),
         root: args.root,
         config,
@@ -109,6 +123,7 @@ async fn until_stopped(args: Args) -> anyhow::Result<()> {
 struct Machine {
     config: Config,
     hub: Option<Hub>,
+    disk: Option<DataDisk>,
     units: Units,
     /// What `/` is.
     root: PathBuf,
@@ -147,7 +162,8 @@ async fn make(
     clock: &mut Option<Plausible>,
     done: &mut Done,
 ) -> Infallible {
-    let identity = identity(machine, configuration, &mut done.identity).await;
+    let data = disk::mounted(machine, configuration).await;
+    let identity = identity(machine, configuration, &data, &mut done.identity).await;
     let served = hand_over(machine, identity).await;
     register(machine, identity, &served, &mut done.registered).await;
     if let Some(clock) = clock {
@@ -165,6 +181,9 @@ async fn make(
         if !machine.serves(identity).await {
             hand_over(machine, identity).await;
         }
+        if let Some(disk) = &machine.disk {
+            disk.keep_key(configuration).await;
+        }
     }
 }
 
@@ -172,6 +191,7 @@ async fn make(
 async fn identity<'a>(
     machine: &Machine,
     configuration: &Configuration,
+    _: &Data,
     done: &'a mut Option<(Vec<ServerName<'static>>, Identity)>,
 ) -> &'a Identity {
     let mut stage = machine.begin("identity");
@@ -236,6 +256,11 @@ async fn ready(machine: &Machine) {
     let start = async || machine.units.start(READY).await;
     until_done(&mut stage, start).await;
     stage.done("this node is ready");
+}
+
+/// How the data disk is used by this program's units.
+pub(crate) fn disk_settings(disk: &config::disk::Disk, root: &Path) -> encrypted_disk::Settings {
+    disk::settings(disk, root)
 }
 
 impl Machine {

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use encrypted_disk::luks::{Header, KeyDerivation};
 use encrypted_disk::{
-    Call, Disk, DiskError, OpenRefusal, Output, Plan, Refusal, Run, RunError, Selector, System,
-    Tools, inspect, plan,
+    Call, Disk, DiskError, Keys, OpenRefusal, Output, Plan, Refusal, Run, RunError, Selector,
+    System, Tools, inspect, plan,
 };
 use support::{Machine, key, other_key};
 use testkit::needed;
@@ -201,6 +201,19 @@ fn disk_is_formatted_opened_and_given_another_key() {
         .and(machine.path("header"))
         .with_input(b"00112233445566778899aabbccddeeff");
     assert_eq!(System::default().run(&call).unwrap().code, 2);
+    // And back, by a start that has both.
+    machine.reset();
+    with_tools(&machine, |tools, disk| {
+        let (present, previous) = (&support::key(), Some(&other_key()));
+        tools.prepare(disk, Keys { present, previous }, None)
+    })
+    .unwrap();
+    assert!(!prepare(support::key()).unwrap().is_new);
+    let error = prepare(other_key()).unwrap_err();
+    assert!(
+        matches!(error, DiskError::NotOpened(OpenRefusal::WrongKey { .. })),
+        "{error:?}"
+    );
 }
 
 #[test]

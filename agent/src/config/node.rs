@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use hyper::http::uri::PathAndQuery;
 use serde::Deserialize;
 
+use super::disk::Disk;
 use super::file::replace;
 
 /// Azure's platform service, `spec/node.md` I3.
@@ -95,6 +96,7 @@ pub(crate) struct Boot {
     pub(crate) clock: Clock,
     pub(crate) wireserver: String,
     pub(crate) configuration: Option<Configuration>,
+    pub(crate) disk: Option<Disk>,
     pub(crate) identity: Identity,
     pub(crate) registration: Option<Registration>,
 }

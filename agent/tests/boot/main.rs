@@ -8,6 +8,8 @@
     reason = "a panic in a test is a failing test"
 )]
 
+mod disk;
 mod hub;
+mod machine;
 mod node;
 mod stages;

@@ -19,6 +19,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 use crate::hub::Hub;
+use crate::machine::{self, Machine};
 
 /// Far more than anything here should take, on a slow machine too.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -35,6 +36,8 @@ pub(crate) fn configuration(dns_name: &str) -> Value {
 
 pub(crate) struct Node {
     files: TempDir,
+    boots: PathBuf,
+    options: Vec<String>,
     keys: TempDir,
     attest: Child,
     attests: PathBuf,
@@ -49,6 +52,15 @@ impl Node {
     }
 
     pub(crate) async fn start_with(hub: SocketAddr, setting: &str) -> Self {
+        Self::start_on(hub, setting, None).await
+    }
+
+    /// On a machine with a data disk.
+    pub(crate) async fn start_on(
+        hub: SocketAddr,
+        setting: &str,
+        machine: Option<&Machine>,
+    ) -> Self {
         let files = tempfile::tempdir().unwrap();
         let keys = keys();
         let local = own_address();
@@ -67,21 +79,29 @@ impl Node {
             fs::write(directory.join("50-test.toml"), drop_in).unwrap();
             directory
         };
-        let (attests, boots) = (config("attest.d", attests), config("boot.d", &drop_in));
+        let disk = machine.map_or("", |_| DISK);
+        let boots = format!("{drop_in}{disk}");
+        let (attests, boots) = (config("attest.d", attests), config("boot.d", &boots));
         let notify = files.path().join("notify");
         let notified = UnixDatagram::bind(&notify).unwrap();
         let notified = read_all(notified);
 
-        let root = files.path().to_str().unwrap();
         let attest = attestation(&files, &attests).await;
         let systemctl = systemctl(files.path());
+        let root = machine.map_or_else(|| files.path().to_owned(), machine::root);
         // When the image was built; and nothing that says what machine this is.
-        fs::create_dir_all(files.path().join("usr/lib")).unwrap();
-        fs::write(files.path().join("usr/lib/clock-epoch"), "").unwrap();
-        let options = ["boot", "--root", root, "--systemctl", systemctl.as_str()];
+        fs::create_dir_all(root.join("usr/lib")).unwrap();
+        fs::write(root.join("usr/lib/clock-epoch"), "").unwrap();
+        let programs = machine.map(machine::programs).unwrap_or_default();
+        let root = root.to_str().unwrap();
+        let options = ["boot", "--root", root, "--programs", &programs];
+        let mut options: Vec<_> = options.map(str::to_owned).into();
+        options.extend(["--systemctl".to_owned(), systemctl]);
         let boot = spawn(&options, &boots, &files, Some(&notify));
         Self {
             files,
+            boots,
+            options,
             keys,
             attest,
             attests,
@@ -146,6 +166,27 @@ impl Node {
         self.attest = attestation(&self.files, &self.attests).await;
     }
 
+    /// Kills the boot and starts it again, as systemd does; its log begins anew.
+    pub(crate) async fn restart_boot(&mut self) {
+        self.boot.kill().await.unwrap();
+        let notify = self.files.path().join("notify");
+        self.boot = spawn(&self.options, &self.boots, &self.files, Some(&notify));
+    }
+
+    /// What the unit that closes the disk runs; what it says.
+    pub(crate) async fn close_disk(&self) -> String {
+        let [root, programs] = [2, 4].map(|index| &self.options[index]);
+        let output = Command::new(env!("CARGO_BIN_EXE_cvm-agent"))
+            .args(["close-disk", "--root", root, "--programs", programs])
+            .arg("--config")
+            .arg(&self.boots)
+            .output();
+        let output = output.await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        said
+    }
+
     pub(crate) async fn reload_attestation(&self) {
         kill("-HUP", &self.attest).await;
     }
@@ -195,10 +236,19 @@ challenge = "/api/challenge"
 danger_unsynchronised = true
 "#;
 
+/// With a data disk.
+const DISK: &str = r#"
+[disk]
+azure_lun = 10
+key = "disk.key"
+previous_key = "disk.previous"
+"#;
+
 /// An attestation server that is up: nothing else is ever reloaded.
 async fn attestation(files: &TempDir, config: &Path) -> Child {
     let root = files.path().to_str().unwrap();
-    let child = spawn(&["attest", "--root", root], config, files, None);
+    let options = ["attest", "--root", root].map(str::to_owned);
+    let child = spawn(&options, config, files, None);
     fs::write(files.path().join("pid"), child.id().unwrap().to_string()).unwrap();
     let log = || fs::read_to_string(files.path().join("attest.log")).unwrap();
     let end = Instant::now() + PATIENCE;
@@ -256,7 +306,7 @@ fn systemctl(directory: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-fn spawn(options: &[&str], config: &Path, files: &TempDir, notify: Option<&Path>) -> Child {
+fn spawn(options: &[String], config: &Path, files: &TempDir, notify: Option<&Path>) -> Child {
     let log = fs::File::create(files.path().join(format!("{}.log", options[0]))).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_cvm-agent"));
     command
