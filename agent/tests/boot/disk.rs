@@ -1,6 +1,8 @@
 //! The data disk of a node: formatted, found again, waited for, refused, and given another key.
 
 use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
@@ -184,4 +186,38 @@ async fn a_format_is_awaited_although_the_configuration_changes() {
     let calls = calls(&machine);
     assert!(is_one_at_a_time(&calls), "{calls:#?}");
     node.stop().await;
+}
+
+/// `close-disk` with the drop-ins that the images have; it reads all of them.
+fn close_with(names: &[&str]) -> Output {
+    let machine = Machine::azure();
+    let directory = tempfile::tempdir().unwrap();
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for name in names {
+        let from = checkout.join(name);
+        fs::copy(&from, directory.path().join(from.file_name().unwrap())).unwrap();
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cvm-agent"));
+    command
+        .arg("close-disk")
+        .arg("--config")
+        .arg(directory.path());
+    command.arg("--root").arg(machine.root.path());
+    command.output().unwrap()
+}
+
+#[test]
+fn the_images_drop_ins_name_a_disk_and_its_key() {
+    let base = "meta-base/mkosi.extra/usr/lib/cvm-agent/conf.d/10-base.toml";
+    let layer = "meta-buildernet/mkosi.extra/usr/lib/cvm-agent/conf.d/50-buildernet.toml";
+    let sim = "meta-base/mkosi.profiles/sim/mkosi.extra/usr/lib/cvm-agent/conf.d/90-sim.toml";
+    for (names, expected) in [
+        (&[base][..], "this image has none"),
+        (&[base, layer], "it is unmounted and closed"),
+        (&[base, layer, sim], "it is unmounted and closed"),
+    ] {
+        let output = close_with(names);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains(expected), "{said}");
+    }
 }
