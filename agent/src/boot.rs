@@ -11,6 +11,7 @@
 mod check_in;
 mod clock;
 mod configuration;
+mod disk;
 mod handover;
 mod hub;
 mod keep;
@@ -20,12 +21,14 @@ mod registration;
 mod render;
 mod retry;
 mod signers;
+mod space;
 mod switches;
 mod units;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::future::pending;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -36,6 +39,7 @@ use tokio::time::sleep;
 
 use self::clock::Plausible;
 use self::configuration::Configuration;
+use self::disk::{Data, DataDisk};
 use self::handover::Served;
 use self::hub::Hub;
 use self::progress::Stage;
@@ -43,6 +47,7 @@ use self::refresh::Refresh;
 use self::render::{Rendered, Templates};
 use self::retry::until_done;
 use self::signers::Registered;
+use self::space::Space;
 use self::units::Units;
 use crate::config::{self, Config};
 use crate::identity::Identity;
@@ -50,6 +55,9 @@ use crate::notify::{self, Notifier};
 
 /// What services that need a whole node are started by.
 const READY: &str = "cvm-ready.target";
+
+/// Where Debian has programs.
+pub(crate) const PROGRAMS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How often it is looked whether the certificate is still served.
 const LOOK: Duration = Duration::from_secs(60);
@@ -72,6 +80,9 @@ pub(crate) struct Args {
     /// Azure's platform service
     #[arg(long, value_name = "URL", default_value = wireserver::WIRESERVER)]
     wireserver: String,
+    /// Where the programs for the data disk are looked for, folders separated by colons
+    #[arg(long, value_name = "PATH", default_value = PROGRAMS)]
+    programs: String,
 }
 
 /// Boots, then watches until told to stop.
@@ -111,6 +122,11 @@ async fn until_stopped(args: Args) -> anyhow::Result<()> {
             Some(hub) => Some(Hub::at(hub.listen)?),
             None => None,
         },
+        disk: config
+            .boot
+            .disk
+            .as_ref()
+            .map(|disk| DataDisk::new(disk, &args.root, &args.programs, &notifier)),
         units: Units::new(args.systemctl),
         templates: Templates::of(&config, &args.root),
         root: args.root,
@@ -130,6 +146,7 @@ async fn until_stopped(args: Args) -> anyhow::Result<()> {
 struct Machine {
     config: Config,
     hub: Option<Hub>,
+    disk: Option<DataDisk>,
     units: Units,
     /// Without the section, there are none.
     templates: Option<Templates>,
@@ -174,7 +191,8 @@ async fn make(
     clock: &mut Option<Plausible>,
     done: &mut Done,
 ) {
-    let identity = identity(machine, configuration, &mut done.identity).await;
+    let data = disk::mounted(machine, configuration).await;
+    let identity = identity(machine, configuration, &data, &mut done.identity).await;
     let served = hand_over(machine, identity).await;
     let rendered = render(machine, configuration, &served).await;
     switches::stop(machine, configuration, &rendered).await;
@@ -198,8 +216,21 @@ async fn make(
             }
         }
     };
+    let disk = async {
+        let Some((disk, settings)) = machine.disk.as_ref().zip(machine.config.boot.disk.as_ref())
+        else {
+            return pending().await;
+        };
+        let mut space = Space::of(&settings.settings.mount_point);
+        loop {
+            disk.keep_key(configuration).await;
+            sleep(LOOK).await;
+            space.look();
+        }
+    };
     tokio::select! {
         () = watch => {}
+        never = disk => match never {},
         never = switches::keep(machine, configuration, &rendered) => match never {},
         never = signers::keep(machine, identity, &served, &mut done.signers) => match never {},
     }
@@ -209,6 +240,7 @@ async fn make(
 async fn identity<'a>(
     machine: &Machine,
     configuration: &Configuration,
+    _: &Data,
     done: &'a mut Option<Identity>,
 ) -> &'a Identity {
     let mut stage = machine.begin("identity");
@@ -288,6 +320,11 @@ async fn ready(machine: &Machine) {
     let start = async || machine.units.start(READY).await;
     until_done(&mut stage, start).await;
     stage.done("this node is ready");
+}
+
+/// How the data disk is used by this program's units.
+pub(crate) fn disk_settings(disk: &config::disk::Disk, root: &Path) -> encrypted_disk::Settings {
+    disk::settings(disk, root)
 }
 
 impl Machine {

@@ -8,6 +8,7 @@
 //!
 //! I/O: reads files.
 
+pub(crate) mod disk;
 mod file;
 mod hub;
 pub(crate) mod node;

@@ -5,6 +5,7 @@
 mod attest;
 mod boot;
 mod clock;
+mod close_disk;
 mod config;
 mod identity;
 mod journal;
@@ -30,6 +31,8 @@ enum Command {
     Attest(attest::Args),
     /// Makes this machine a node, and keeps it one
     Boot(boot::Args),
+    /// Unmounts the data disk and forgets its key; when the machine stops
+    CloseDisk(close_disk::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Attest(args) => attest::run(args),
         Command::Boot(args) => boot::run(args),
+        Command::CloseDisk(args) => close_disk::run(&args),
     };
 
     match result {

@@ -12,8 +12,17 @@ pub struct ConfirmationError {
     pub expected: String,
 }
 
-/// The serial of a disk, typed by an operator who wants it formatted whatever is on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The serial of a disk, typed by an operator who wants it formatted whatever is on it. Good for one try: it is
+/// given away to [`crate::Tools::prepare`], and there is no second one.
+///
+/// ```compile_fail
+/// # fn twice(tools: &mut encrypted_disk::Tools<'_>, disk: &encrypted_disk::Disk, key: &encrypted_disk::Key,
+/// #     confirmation: encrypted_disk::Confirmation) {
+/// let _ = tools.prepare(disk, key, Some(confirmation.clone()));
+/// let _ = tools.prepare(disk, key, Some(confirmation));
+/// # }
+/// ```
+#[derive(Debug, PartialEq, Eq)]
 pub struct Confirmation(String);
 
 impl Confirmation {

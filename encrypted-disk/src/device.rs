@@ -5,9 +5,10 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
 use rustix::fs::OFlags;
+
+use crate::find::Disk;
 
 /// What one wants to do with a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,8 @@ pub(crate) enum Access {
 pub(crate) struct Device(File);
 
 impl Device {
-    pub(crate) fn open(path: &Path, access: Access) -> io::Result<Self> {
+    /// Opens the disk that was found, or none.
+    pub(crate) fn open(disk: &Disk, access: Access) -> io::Result<Self> {
         let alone = match access {
             // The kernel refuses it for block devices that are mounted or mapped.
             Access::ReadAlone | Access::WriteAlone => OFlags::EXCL,
@@ -36,7 +38,13 @@ impl Device {
             .read(true)
             .write(access != Access::ReadAlone)
             .custom_flags(flags)
-            .open(path)?;
+            .open(&disk.device)?;
+        // What has been the same disk from when it was found until now was so when it was opened. An open
+        // disk stays itself, even if another one gets its name.
+        if !disk.is_there() {
+            let text = "another disk has its name, or none";
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
         Ok(Self(file))
     }
 }

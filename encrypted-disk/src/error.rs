@@ -5,6 +5,7 @@
 use std::io;
 
 use crate::ConfirmationError;
+use crate::file_system::is_damage;
 use crate::find::{Disk, FindError};
 use crate::inspect::InspectError;
 use crate::luks::HeaderError;
@@ -74,7 +75,34 @@ pub enum DiskError {
     #[error(transparent)]
     Confirmation(#[from] ConfirmationError),
 
-    /// The disk went away meanwhile.
+    /// Our mapping's name is taken: by something else, or by a disk that is not the one that is meant.
+    #[error("the mapping {mapping} is there already, on {user}")]
+    MappingTaken {
+        /// Its name.
+        mapping: String,
+        /// What it is on.
+        user: String,
+    },
+
+    /// The mapping is of a disk that has gone away, and is still in use. As soon as nothing uses it, the
+    /// next try removes it.
+    #[error("the mapping {mapping} is left over from a disk that has gone away, and is in use")]
+    LeftOver {
+        /// Its name.
+        mapping: String,
+        /// Why it could not be removed.
+        #[source]
+        source: Box<Self>,
+    },
+
+    /// Another disk has got the disk's name while it was opened. Nothing was written to it.
+    #[error("the disk {name} was replaced by another one while it was opened")]
+    Replaced {
+        /// The name.
+        name: String,
+    },
+
+    /// The disk went away meanwhile, or another one has its name.
     #[error("the disk {name} has gone away")]
     Vanished {
         /// Its name.
@@ -88,12 +116,29 @@ pub enum DiskError {
 impl DiskError {
     /// Whether an operator's [`crate::Confirmation`] leads on: the disk is there, and sound, but for what is
     /// on it. If it is false, trying again may help.
+    ///
+    /// A damaged file system is among these, although the disk is ours and its key right. Every start ends at the
+    /// same damage, the machine has no shell for a repair by hand, and what `e2fsck -y` would do is for an image that
+    /// says so ([`crate::Check::DangerRepairAll`]). Who has tried that, or has the data elsewhere, must
+    /// be able to go on with this disk, and by nothing less than the serial typed back.
     pub fn is_about_content(&self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.is_about_content(),
-            Self::NotOpened(_) => true,
+            Self::NotOpened(refusal) => refusal.is_about_content(),
+            Self::FileSystem { code, .. } => is_damage(*code),
             _ => false,
         }
+    }
+
+    /// The error with its causes, on one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
     }
 
     pub(crate) fn scratch(source: io::Error) -> Self {

@@ -6,10 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::run::Call;
-use crate::settings::{Check, Settings};
+use crate::settings::{Check, Mounts, Settings};
 
 /// A check of a large file system that was not unmounted reads all of its metadata.
 const LONG: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// The journal may have much to replay.
+const MOUNTING: Duration = Duration::from_secs(30 * 60);
+
+/// Much may have to be written.
+const UNMOUNTING: Duration = Duration::from_secs(10 * 60);
 
 /// The mapping's device.
 pub(crate) fn device(settings: &Settings) -> PathBuf {
@@ -57,6 +63,12 @@ pub(crate) fn check(settings: &Settings) -> Call<'static> {
         .within(LONG)
 }
 
+/// Whether a failed check says that the file system itself cannot be used: errors are left (4), or it was
+/// not even recognised (8). The others are about how e2fsck was called, or stopped.
+pub(crate) fn is_damage(code: i32) -> bool {
+    code & (4 | 8) != 0 && code < 16
+}
+
 /// What e2fsck's exit code says: bits, of which 1 and 2 are repairs, and all others failures. That the
 /// machine should restart, 2, is said of file systems that were in use.
 pub(crate) fn checked(code: i32) -> Option<Checked> {
@@ -78,15 +90,28 @@ pub(crate) fn mount(settings: &Settings) -> Call<'static> {
     if !settings.executes {
         options.push_str(",noexec");
     }
-    Call::new("mount", ["-t", "ext4", "-o"])
-        .and(options)
-        .and(device(settings))
+    let call = match settings.mounts {
+        Mounts::Here => Call::new("mount", ["-t", "ext4", "-o"]).and(options),
+        Mounts::BySystemd => {
+            // Not without the unit's name again, if an earlier try has failed.
+            let arguments = ["--quiet", "--no-ask-password", "--collect", "--fsck=no"];
+            // It stays while the device's state, as udev sees it, comes and goes.
+            options.push_str(",x-systemd.device-bound=no");
+            Call::new("systemd-mount", arguments)
+                .and("--type=ext4")
+                .and(format!("--options={options}"))
+        }
+    };
+    call.and(device(settings))
         .and(&settings.mount_point)
-        // The journal may have much to replay.
-        .within(Duration::from_secs(30 * 60))
+        .within(MOUNTING)
 }
 
 /// Unmounts it; everything that was written is on the disk then.
 pub(crate) fn unmount(settings: &Settings) -> Call<'static> {
-    Call::new("umount", [&settings.mount_point]).within(Duration::from_secs(10 * 60))
+    let call = match settings.mounts {
+        Mounts::Here => Call::new("umount", [""; 0]),
+        Mounts::BySystemd => Call::new("systemd-mount", ["--quiet", "--umount"]),
+    };
+    call.and(&settings.mount_point).within(UNMOUNTING)
 }

@@ -22,7 +22,7 @@ pub(crate) use self::mounts::Mount;
 pub use self::selector::Selector;
 pub use self::sysfs::Sysfs;
 
-/// Why there is no disk to go on with.
+/// Why there is no disk to go on with. What [may pass](FindError::may_pass) is no reason to give up.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
     /// It is not there; it may come.
@@ -52,7 +52,7 @@ pub enum FindError {
         user: String,
     },
 
-    /// The kernel's tree could not be read.
+    /// The kernel's tree could not be read. It changes while it is read: disks come and go.
     #[error("read {path}")]
     Read {
         /// What.
@@ -74,6 +74,17 @@ pub enum FindError {
     },
 }
 
+impl FindError {
+    /// Whether looking again later may find the disk: it comes, is let go of, or the tree can be read. The
+    /// others stay as they are until somebody plugs in or configures something else.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::NotThere { .. } | Self::InUse { .. } | Self::Read { .. } => true,
+            Self::Ambiguous { .. } | Self::Value { .. } => false,
+        }
+    }
+}
+
 /// A whole disk that nobody uses but, maybe, our own mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
@@ -92,6 +103,9 @@ pub struct Disk {
     pub mapping: Option<String>,
     /// The serial, but without the name, which another start may give to another disk.
     pub(crate) identity: Option<String>,
+    /// The kernel's number for this disk, which no other one gets before the next start, whatever name
+    /// it has.
+    pub(crate) sequence: Option<u64>,
     pub(crate) entry: PathBuf,
 }
 
@@ -101,8 +115,7 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// [`FindError`]; after [`FindError::NotThere`], and for a disk that others use, it makes sense to look
-    /// again.
+    /// [`FindError`], which says whether it makes sense to [look again](FindError::may_pass).
     pub fn find(selector: &Selector, mapping: &str, sysfs: &Sysfs) -> Result<Self, FindError> {
         let mut found = Vec::new();
         for entry in sysfs.disks()? {
@@ -130,8 +143,9 @@ impl Disk {
         }
     }
 
-    /// Whether the kernel still has it.
+    /// Whether the kernel still has it: this disk, not one that has got its name since.
     pub fn is_there(&self) -> bool {
-        self.entry.exists()
+        let sequence = sysfs::sequence(&self.entry);
+        self.entry.exists() && sequence.is_ok_and(|sequence| sequence == self.sequence)
     }
 }

@@ -74,7 +74,7 @@ pub fn inspect(disk: &Disk, run: &mut dyn Run) -> Result<Inspection, InspectErro
         device: disk.device.display().to_string(),
         source,
     };
-    let mut device = Device::open(&disk.device, Access::ReadAlone).map_err(open)?;
+    let mut device = Device::open(disk, Access::ReadAlone).map_err(open)?;
     let mut inspection = look(&mut device, disk.bytes);
     inspection.is_read_only = disk.is_read_only;
     // The programs ask for the disk alone too.
@@ -96,38 +96,43 @@ pub(crate) fn look(device: &mut (impl Read + Seek), bytes: u64) -> Inspection {
         signatures: Vec::new(),
         data: None,
     };
-    if let Err(offset) = read_all(device, bytes, &mut seen) {
-        seen.unreadable = Some(offset);
-    }
-    seen
-}
-
-/// Fails with the offset that could not be read.
-fn read_all(device: &mut (impl Read + Seek), bytes: u64, seen: &mut Inspection) -> Result<(), u64> {
     let first = (0, luks::MAGIC);
     let seconds = luks::SECOND_OFFSETS.map(|offset| (offset, luks::SECOND_MAGIC));
     // A second slot's header does not begin where the disk does.
     let copy = (Slot::B.header(), luks::MAGIC);
+    // One place that cannot be read is no reason not to look at the others: a record may be there.
     for (offset, magic) in [first, copy].into_iter().chain(seconds) {
-        if has(device, bytes, offset, &magic)? {
+        if seen.keep(has(device, bytes, offset, &magic)) == Some(true) {
             seen.luks.push(offset);
         }
     }
     for slot in Slot::ALL {
-        if has(device, bytes, slot.record(), &record::MAGIC)? {
+        if seen.keep(has(device, bytes, slot.record(), &record::MAGIC)) == Some(true) {
             seen.records.push(slot);
         }
     }
     for (offset, length) in windows(bytes) {
-        let window = read_at(device, offset, length).map_err(|_| offset)?;
+        let read = read_at(device, offset, length).map_err(|_| offset);
+        let Some(window) = seen.keep(read) else {
+            break;
+        };
         if ZEROS.get(..length) != Some(&window) {
             seen.data = Some(offset);
             break;
         }
     }
-    Ok(())
+    seen
 }
 
+impl Inspection {
+    /// What was read; where it was not, that is kept.
+    fn keep<T>(&mut self, read: Result<T, u64>) -> Option<T> {
+        read.map_err(|offset| self.unreadable.get_or_insert(offset))
+            .ok()
+    }
+}
+
+/// Fails with the offset that could not be read.
 fn has(
     device: &mut (impl Read + Seek),
     bytes: u64,

@@ -127,6 +127,46 @@ impl fmt::Debug for Key {
     }
 }
 
+/// The keys that a disk may be under.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys<'a> {
+    /// The one that it is to have.
+    pub present: &'a Key,
+    /// The one that it may still have: it is opened with it then, and given the present one.
+    pub previous: Option<&'a Key>,
+}
+
+/// Which of two keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    Present,
+    Previous,
+}
+
+impl<'a> Keys<'a> {
+    /// All there are, the present one first.
+    pub(crate) fn all(self) -> impl Iterator<Item = (Which, &'a Key)> {
+        let previous = self.previous.map(|key| (Which::Previous, key));
+        [(Which::Present, self.present)].into_iter().chain(previous)
+    }
+
+    /// One of them; without a previous one, there is only the present one.
+    pub(crate) fn of(self, which: Which) -> &'a Key {
+        match which {
+            Which::Present => self.present,
+            Which::Previous => self.previous.unwrap_or(self.present),
+        }
+    }
+}
+
+impl<'a> From<&'a Key> for Keys<'a> {
+    /// No previous key.
+    fn from(present: &'a Key) -> Self {
+        let previous = None;
+        Self { present, previous }
+    }
+}
+
 struct Length(usize);
 
 impl hkdf::KeyType for Length {

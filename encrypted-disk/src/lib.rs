@@ -14,7 +14,7 @@
 //!     let mut tools = Tools {
 //!         settings: &settings,
 //!         sysfs: &sysfs,
-//!         run: &mut System,
+//!         run: &mut System::default(),
 //!         progress: &mut |event| println!("{event}"),
 //!     };
 //!     let volume = tools.prepare(&disk, &key, None)?;
@@ -28,8 +28,8 @@
 //! The story, in order: [`find`] finds the disk that the configuration names; [`inspect`](mod@inspect) looks
 //! at it; [`plan`](mod@plan) decides, and only what is blank is ever formatted; the header is read once,
 //! authenticated ([`record`]), checked against a closed list ([`luks`]), and given to cryptsetup as a copy in
-//! memory; the file system is checked, grown and mounted. A disk that is refused is left as it is; an operator
-//! who types its serial ([`Confirmation`]) has it formatted. Where things are on the disk: [`layout`].
+//! memory; the file system is checked, grown and mounted. A disk that is refused is left as it is, and so is
+//! a file system that cannot be repaired; an operator who types its serial ([`Confirmation`]) has it formatted. Where things are on the disk: [`layout`].
 //!
 //! What it does not protect from: the disk's owner can destroy data, can put back an older state of the whole
 //! disk, and can change single blocks of ciphertext, which decrypt to noise: neither LUKS nor ext4
@@ -39,7 +39,7 @@
 //! Everything blocks; asynchronous callers use a thread. Left out: keys sealed by a TPM.
 //!
 //! I/O: sysfs, the disk's device, a folder in tmpfs, and the programs blkid, wipefs, cryptsetup, mkfs.ext4,
-//! e2fsck, resize2fs, mount and umount.
+//! e2fsck, resize2fs, dmsetup, and mount and umount or systemd-mount.
 
 #![deny(
     clippy::unwrap_used,
@@ -82,9 +82,9 @@ pub use error::DiskError;
 pub use file_system::Checked;
 pub use find::{Disk, FindError, Selector, Sysfs};
 pub use inspect::{InspectError, Inspection, inspect};
-pub use key::{Key, KeyError, KeyId};
+pub use key::{Key, KeyError, KeyId, Keys};
 pub use plan::{Plan, Refusal, plan};
 pub use run::{Call, Output, Run, RunError, System};
-pub use settings::{Check, Settings};
+pub use settings::{Check, Mounts, Settings};
 pub use slots::OpenRefusal;
 pub use tools::{Event, Tools, Volume};

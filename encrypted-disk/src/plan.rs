@@ -7,7 +7,7 @@
 //!
 //! I/O: none.
 
-use crate::inspect::Inspection;
+use crate::inspect::{Inspection, Signature};
 use crate::layout::{BLOCK, DATA_OFFSET, LEAST_BYTES};
 
 /// What blkid calls LUKS, which our own headers are.
@@ -103,20 +103,12 @@ impl Refusal {
     }
 }
 
-/// Decides.
+/// Decides. Of a disk that has a record of ours, the key says more than what else is seen there: one slot may be
+/// unreadable or lie under something foreign, and the other one be sound.
 pub fn plan(seen: &Inspection) -> Plan {
     let actual = seen.bytes;
-    let foreign = |is_foreign: &dyn Fn(&crate::inspect::Signature) -> bool| {
-        let signature = seen.signatures.iter().find(|s| is_foreign(s))?;
-        Some(Refusal::Foreign {
-            kind: signature.kind.clone(),
-            offset: signature.offset,
-        })
-    };
-    // Behind the headers of our own disk is ciphertext, which may look like anything.
-    let is_before_data = |offset: Option<u64>| offset.is_some_and(|offset| offset < DATA_OFFSET);
     let is_ours = !seen.records.is_empty();
-    let refusal = if let Some(offset) = seen.unreadable {
+    let refusal = if let Some(offset) = seen.unreadable.filter(|_| !is_ours) {
         Some(Refusal::Unreadable { offset })
     } else if seen.is_read_only {
         Some(Refusal::ReadOnly)
@@ -125,18 +117,37 @@ pub fn plan(seen: &Inspection) -> Plan {
     } else if !actual.is_multiple_of(BLOCK) {
         Some(Refusal::Uneven { actual })
     } else if is_ours {
-        foreign(&|s| s.kind != LUKS && is_before_data(s.offset))
+        None
     } else if let Some(offset) = seen.luks.first() {
         Some(Refusal::ForeignLuks { offset: *offset })
     } else {
         let blank = seen.data.map(|offset| Refusal::NotBlank { offset });
-        foreign(&|_| true).or(blank)
+        foreign(seen, |_| true).or(blank)
     };
     match refusal {
         Some(refusal) => Plan::Refuse(refusal),
         None if is_ours => Plan::Open,
         None => Plan::Format,
     }
+}
+
+/// What speaks against a disk with a record of ours, unless a slot is sound: something foreign where the headers
+/// are, or what cannot be read. Behind the headers is ciphertext, which may look like anything.
+pub(crate) fn doubt(seen: &Inspection) -> Option<Refusal> {
+    let is_foreign = |signature: &Signature| {
+        let offset = signature.offset;
+        signature.kind != LUKS && offset.is_some_and(|offset| offset < DATA_OFFSET)
+    };
+    let unreadable = seen.unreadable.map(|offset| Refusal::Unreadable { offset });
+    foreign(seen, is_foreign).or(unreadable)
+}
+
+fn foreign(seen: &Inspection, is_foreign: impl Fn(&Signature) -> bool) -> Option<Refusal> {
+    let signature = seen.signatures.iter().find(|it| is_foreign(it))?;
+    Some(Refusal::Foreign {
+        kind: signature.kind.clone(),
+        offset: signature.offset,
+    })
 }
 
 #[cfg(test)]

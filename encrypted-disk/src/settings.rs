@@ -10,7 +10,7 @@ use crate::luks::KeyDerivation;
 
 /// How the disk is used. Everything has a default.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The name of the mapping, below `/dev/mapper`.
     pub mapping: String,
@@ -29,6 +29,19 @@ pub struct Settings {
     pub key_derivation: KeyDerivation,
     /// Where headers are held in memory, as files: in tmpfs.
     pub scratch: PathBuf,
+    /// Who mounts and unmounts. Not for a configuration: it is a matter of how the program is run.
+    #[serde(skip)]
+    pub mounts: Mounts,
+}
+
+/// Who mounts the file system, and unmounts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mounts {
+    /// This process: others see the mount if they share its mount namespace.
+    #[default]
+    Here,
+    /// systemd, for everybody: for a service in a mount namespace of its own, which sees it too.
+    BySystemd,
 }
 
 /// How far e2fsck goes.
@@ -52,6 +65,7 @@ impl Default for Settings {
             check: Check::Safe,
             key_derivation: KeyDerivation::Pbkdf2,
             scratch: PathBuf::from("/run"),
+            mounts: Mounts::Here,
         }
     }
 }

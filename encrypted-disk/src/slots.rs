@@ -10,7 +10,7 @@ use std::io::{self, Read, Seek};
 use ring::digest;
 
 use crate::device::read_at;
-use crate::key::{Key, KeyId};
+use crate::key::{KeyId, Keys, Which};
 use crate::layout::{HEADER_BYTES, SECTOR, Slot};
 use crate::luks::HeaderError;
 use crate::record::{Record, RecordError, State, Unproven};
@@ -46,6 +46,13 @@ pub enum OpenRefusal {
         source: RecordError,
     },
 
+    /// A slot cannot be read, and the other one does not help.
+    #[error("the disk cannot be read in slot {slot} of the header")]
+    Unreadable {
+        /// Which.
+        slot: Slot,
+    },
+
     /// The records are authentic, and the headers are not what they say.
     #[error(
         "the header is not the one that was written: it is damaged, or somebody has changed it"
@@ -65,6 +72,13 @@ pub enum OpenRefusal {
     KeyRejected,
 }
 
+impl OpenRefusal {
+    /// Whether an operator's word makes it good: not if the disk is broken.
+    pub fn is_about_content(&self) -> bool {
+        !matches!(self, Self::Unreadable { .. })
+    }
+}
+
 /// One slot as it was read.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Content {
@@ -77,6 +91,8 @@ pub(crate) struct Content {
 pub(crate) enum Finding {
     /// No record, zeros.
     Empty,
+    /// It cannot be read, or not all of it.
+    Unreadable,
     /// Something that is no record.
     NotARecord(RecordError),
     /// A record under another key.
@@ -85,8 +101,8 @@ pub(crate) enum Finding {
     Forged,
     /// An authentic record beside a header that is not its own.
     HeaderChanged(Record),
-    /// All of it is authentic.
-    Sound(Record),
+    /// All of it is authentic, by this key.
+    Sound(Record, Which),
 }
 
 /// What a disk is worth.
@@ -96,6 +112,7 @@ pub(crate) enum Decision {
     Open {
         slot: Slot,
         record: Record,
+        by: Which,
         repair: bool,
     },
     /// It was being formatted and holds nothing: begin again, after this sequence.
@@ -109,15 +126,15 @@ pub(crate) struct Identity {
     pub(crate) digest: [u8; 32],
 }
 
-/// Reads slot A, then slot B.
-pub(crate) fn read(device: &mut (impl Read + Seek)) -> io::Result<[Content; 2]> {
-    let mut slot = |slot: Slot| {
+/// Reads slot A, then slot B. One that cannot be read is `None`: that is why there are two.
+pub(crate) fn read(device: &mut (impl Read + Seek)) -> [Option<Content>; 2] {
+    let mut read = |slot: Slot| {
         Ok::<_, io::Error>(Content {
             header: read_at(device, slot.header(), HEADER_BYTES)?,
             record: read_at(device, slot.record(), SECTOR)?,
         })
     };
-    Ok([slot(Slot::A)?, slot(Slot::B)?])
+    Slot::ALL.map(|slot| read(slot).ok())
 }
 
 /// SHA-256.
@@ -126,8 +143,11 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest.as_ref().try_into().unwrap_or_default()
 }
 
-/// What a slot is worth to who has this key.
-pub(crate) fn judge(content: &Content, key: &Key) -> Finding {
+/// What a slot is worth to who has these keys.
+pub(crate) fn judge(content: Option<&Content>, keys: Keys<'_>) -> Finding {
+    let Some(content) = content else {
+        return Finding::Unreadable;
+    };
     if content.record.iter().all(|byte| *byte == 0) {
         return Finding::Empty;
     }
@@ -135,11 +155,17 @@ pub(crate) fn judge(content: &Content, key: &Key) -> Finding {
         Ok(unproven) => unproven,
         Err(error) => return Finding::NotARecord(error),
     };
-    match unproven.authenticate(key) {
-        Some(record) if record.header == sha256(&content.header) => Finding::Sound(record),
-        Some(record) => Finding::HeaderChanged(record),
-        None if unproven.claimed_key() == key.id() => Finding::Forged,
-        None => Finding::OtherKey(unproven.claimed_key()),
+    let claimed = unproven.claimed_key();
+    let proven = keys
+        .all()
+        .find_map(|(which, key)| Some((unproven.authenticate(key)?, which)));
+    match proven {
+        Some((record, by)) if record.header == sha256(&content.header) => {
+            Finding::Sound(record, by)
+        }
+        Some((record, _)) => Finding::HeaderChanged(record),
+        None if keys.all().any(|(_, key)| key.id() == claimed) => Finding::Forged,
+        None => Finding::OtherKey(claimed),
     }
 }
 
@@ -147,25 +173,27 @@ pub(crate) fn judge(content: &Content, key: &Key) -> Finding {
 /// formatted, and formatting begins again only on the disk where it began, with nothing foreign beside it.
 pub(crate) fn decide(
     findings: &[Finding; 2],
-    key: &Key,
+    keys: Keys<'_>,
     disk: Identity,
 ) -> Result<Decision, OpenRefusal> {
     let slots = || Slot::ALL.into_iter().zip(findings);
     let authentic = || {
         slots().filter_map(|(slot, finding)| match finding {
-            Finding::Sound(record) => Some((slot, *record, true)),
-            Finding::HeaderChanged(record) => Some((slot, *record, false)),
+            Finding::Sound(record, by) => Some((slot, *record, Some(*by))),
+            Finding::HeaderChanged(record) => Some((slot, *record, None)),
             _ => None,
         })
     };
-    let is_ready = |(_, record, _): &(Slot, Record, bool)| record.state == State::Ready;
-    let usable = authentic().filter(|found| is_ready(found) && found.2);
+    let is_ready = |(_, record, _): &(Slot, Record, Option<Which>)| record.state == State::Ready;
+    let usable = authentic().filter(is_ready);
+    let usable = usable.filter_map(|(slot, record, by)| Some((slot, record, by?)));
     // The first of two that are the same.
-    if let Some((slot, record, _)) = usable.rev().max_by_key(|(_, record, _)| record.sequence) {
-        let repair = slots().any(|(_, finding)| *finding != Finding::Sound(record));
+    if let Some((slot, record, by)) = usable.rev().max_by_key(|(_, record, _)| record.sequence) {
+        let repair = slots().any(|(_, finding)| *finding != Finding::Sound(record, by));
         return Ok(Decision::Open {
             slot,
             record,
+            by,
             repair,
         });
     }
@@ -180,8 +208,14 @@ pub(crate) fn decide(
     // A wrong key before a damaged record: what is mended at the hub must not look like a lost disk.
     for (_, finding) in slots() {
         if let Finding::OtherKey(disk) = finding {
-            let (disk, ours) = (*disk, key.id());
+            let (disk, ours) = (*disk, keys.present.id());
             return Err(OpenRefusal::WrongKey { disk, ours });
+        }
+    }
+    // What cannot be read may be anything: not beside it is formatting begun again.
+    for (slot, finding) in slots() {
+        if *finding == Finding::Unreadable {
+            return Err(OpenRefusal::Unreadable { slot });
         }
     }
     for (slot, finding) in slots() {

@@ -11,9 +11,10 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 
+use encrypted_disk::layout::Slot;
 use encrypted_disk::{
-    Confirmation, Disk, DiskError, Event, Key, OpenRefusal, Refusal, Selector, Settings, Tools,
-    Volume,
+    Confirmation, Disk, DiskError, Event, Key, Keys, Mounts, OpenRefusal, Refusal, Selector,
+    Settings, Tools, Volume,
 };
 use support::{Machine, Programs, Stop, key, other_key};
 
@@ -431,6 +432,37 @@ fn damage_that_e2fsck_does_not_repair_is_an_error() {
 }
 
 #[test]
+fn operator_who_types_the_serial_has_a_disk_with_a_broken_file_system_formatted() {
+    for (code, is_covered) in [
+        (4, true),
+        (8, true),
+        (12, true),
+        (16, false),
+        (32, false),
+        (128, false),
+    ] {
+        let machine = used();
+        let old = Programs::of(&machine).file_system();
+        let settings = machine.settings();
+        let mut programs = Programs::of(&machine);
+        programs.fsck = code;
+        let prepare = |tools: &mut Tools<'_>, disk: &Disk| {
+            let confirmation = Confirmation::of(disk, "60022480aa").unwrap();
+            tools.prepare(disk, &key(), Some(confirmation))
+        };
+        let (prepared, events) = with_tools(&mut programs, &settings, prepare);
+        assert_eq!(events.contains(&Event::Wipes), is_covered, "{code}");
+        if is_covered {
+            assert!(prepared.unwrap().is_new && machine.is_mounted());
+            assert!(events.contains(&Event::Formatted));
+        } else {
+            assert!(!prepared.unwrap_err().is_about_content(), "{code}");
+            assert_eq!(programs.file_system(), old);
+        }
+    }
+}
+
+#[test]
 fn operator_who_types_the_serial_has_a_refused_disk_formatted() {
     let machine = used();
     let old = Programs::of(&machine).file_system();
@@ -440,13 +472,13 @@ fn operator_who_types_the_serial_has_a_refused_disk_formatted() {
         error.to_string(),
         "the disk's serial is \"60022480aa\", and has to be typed exactly"
     );
-    let confirmation = Confirmation::of(&disk, "60022480aa").unwrap();
     let settings = machine.settings();
     let prepare_with = |key: Key| {
         machine.reset();
         let mut programs = Programs::of(&machine);
+        let confirmation = Confirmation::of(&disk, "60022480aa").unwrap();
         let prepare =
-            |tools: &mut Tools<'_>, disk: &Disk| tools.prepare(disk, &key, Some(&confirmation));
+            |tools: &mut Tools<'_>, disk: &Disk| tools.prepare(disk, &key, Some(confirmation));
         with_tools(&mut programs, &settings, prepare)
     };
     // With the right key it is not refused, and not formatted.
@@ -468,10 +500,10 @@ fn confirmed_format_that_is_cut_is_refused_or_goes_on() {
     for number in 0..8 {
         let machine = used();
         machine.poke(100 << 20, b"foreign");
-        let confirmation = Confirmation::of(&find(&machine), "60022480aa").unwrap();
         let settings = machine.settings();
         let prepare = |tools: &mut Tools<'_>, disk: &Disk| {
-            tools.prepare(disk, &other_key(), Some(&confirmation))
+            let confirmation = Confirmation::of(disk, "60022480aa").unwrap();
+            tools.prepare(disk, &other_key(), Some(confirmation))
         };
         let mut programs = Programs::of(&machine);
         programs.stop = Some(Stop::After(number));
@@ -533,7 +565,7 @@ fn closing_unmounts_and_unmaps_what_there_is() {
     with_tools(&mut programs, &settings, close).0.unwrap();
     assert_eq!(
         programs.calls,
-        ["umount /persistent", "cryptsetup close data"]
+        ["umount /persistent", "dmsetup remove data"]
     );
     with_tools(&mut programs, &settings, close).0.unwrap();
     assert_eq!(programs.calls.len(), 2);
@@ -542,9 +574,304 @@ fn closing_unmounts_and_unmaps_what_there_is() {
 #[test]
 fn settings_are_read_from_configuration() {
     let text =
-        "mapping = 'd'\nmount-point = '/d'\nformats-blank = false\ncheck = 'danger-repair-all'";
+        "mapping = 'd'\nmount_point = '/d'\nformats_blank = false\ncheck = 'danger-repair-all'";
     let settings: Settings = toml::from_str(text).unwrap();
     assert_eq!(settings.mapping, "d");
     assert!(!settings.formats_blank && !settings.executes);
-    assert!(toml::from_str::<Settings>("formats-blanc = true").is_err());
+    assert!(toml::from_str::<Settings>("formats-blank = true").is_err());
+}
+
+#[test]
+fn mounts_are_systemds_if_others_do_not_see_ours() {
+    let machine = Machine::azure();
+    let settings = Settings {
+        mounts: Mounts::BySystemd,
+        ..machine.settings()
+    };
+    let mut programs = Programs::of(&machine);
+    let prepare = |tools: &mut Tools<'_>, disk: &Disk| tools.prepare(disk, &key(), None);
+    with_tools(&mut programs, &settings, prepare).0.unwrap();
+    let mount = "systemd-mount --quiet --no-ask-password --collect --fsck=no --type=ext4 \
+         --options=nosuid,nodev,noatime,noexec,x-systemd.device-bound=no /dev/mapper/data /persistent";
+    assert_eq!(programs.calls.last().unwrap(), mount);
+    let close = |tools: &mut Tools<'_>, _: &Disk| tools.close();
+    with_tools(&mut programs, &settings, close).0.unwrap();
+    let last = programs.calls.iter().rev().take(2).collect::<Vec<_>>();
+    assert_eq!(
+        last,
+        [
+            "dmsetup remove data",
+            "systemd-mount --quiet --umount /persistent"
+        ]
+    );
+}
+
+/// The disk went away while it was open, and has come again, or another one.
+#[test]
+fn mapping_of_a_disk_that_has_gone_makes_room() {
+    for machine in [used(), Machine::azure()] {
+        machine.map();
+        machine.swap();
+        let (prepared, events) = with_tools(
+            &mut Programs::of(&machine),
+            &machine.settings(),
+            |tools, disk| tools.prepare(disk, &key(), None),
+        );
+        prepared.unwrap();
+        assert_eq!(events[0], Event::LeftOverRemoved);
+        assert!(machine.is_mounted());
+    }
+}
+
+#[test]
+fn mapping_that_cannot_make_room_is_said_before_anything_is_written() {
+    let machine = Machine::azure();
+    machine.map();
+    machine.swap();
+    let before = machine.image();
+    let mut programs = Programs::of(&machine);
+    programs.is_busy = true;
+    let error = prepare(&mut programs, &key()).unwrap_err();
+    assert!(matches!(error, DiskError::LeftOver { .. }), "{error:?}");
+    assert!(!error.is_about_content());
+    assert_eq!(programs.calls, ["dmsetup remove data"]);
+    assert!(machine.image() == before);
+    // On a disk that is there, and of something else: not ours to remove.
+    for (file, text, user) in [
+        ("sys/devices/sdc-block/holders/dm-5/dm/name", "data", "sdc"),
+        ("sys/block/dm-5/dm/uuid", "LVM-1", "something that is not"),
+    ] {
+        machine.write(file, text);
+        let slave = machine.path("sys/block/dm-5/slaves/sdc");
+        if user == "sdc" {
+            std::os::unix::fs::symlink(machine.path("sys/devices/sdc-block"), slave).unwrap();
+        } else {
+            fs::remove_file(slave).unwrap();
+        }
+        let mut programs = Programs::of(&machine);
+        let error = prepare(&mut programs, &key()).unwrap_err();
+        let DiskError::MappingTaken { user: said, .. } = error else {
+            panic!("{error:?}")
+        };
+        assert!(said.starts_with(user), "{said}");
+        assert!(programs.calls.is_empty() && machine.image() == before);
+    }
+}
+
+/// Another disk comes to the same name, whatever is just being done.
+#[test]
+fn nothing_is_written_to_another_disk_than_was_looked_at() {
+    for when in [
+        "nothing",
+        "blkid",
+        "wipefs",
+        "cryptsetup luksFormat",
+        "cryptsetup open",
+    ] {
+        for machine in [used(), Machine::azure()] {
+            let is_blank = Programs::of(&machine).file_system() == 0;
+            if !is_blank && when == "cryptsetup luksFormat" {
+                continue;
+            }
+            let disk = find(&machine);
+            let before = machine.image();
+            let mut programs = Programs::of(&machine);
+            programs.meanwhile = Box::new(|call| {
+                if call.starts_with(when) {
+                    machine.swap();
+                }
+            });
+            if when == "nothing" {
+                machine.swap();
+            }
+            let error = Tools {
+                settings: &machine.settings(),
+                sysfs: &machine.sysfs(),
+                run: &mut programs,
+                progress: &mut |_| {},
+            }
+            .prepare(&disk, &key(), None)
+            .unwrap_err();
+            assert!(
+                matches!(error, DiskError::Vanished { .. }),
+                "{when}: {error:?}"
+            );
+            assert!(machine.image() == before, "{when}");
+            assert!(!machine.is_mounted() && !machine.is_mapped(), "{when}");
+        }
+    }
+}
+
+#[test]
+fn foreign_bytes_over_one_slot_are_repaired_from_the_other_one() {
+    let machine = used();
+    let good = machine.image();
+    for slot in Slot::ALL {
+        machine.poke(slot.header(), &[7; 5 << 20]);
+        machine.reset();
+        let mut programs = Programs::of(&machine);
+        programs.signature = Some("ext4");
+        let settings = machine.settings();
+        let prepare = |tools: &mut Tools<'_>, disk: &Disk| tools.prepare(disk, &key(), None);
+        let (prepared, events) = with_tools(&mut programs, &settings, prepare);
+        assert!(!prepared.unwrap().is_new);
+        assert!(events.contains(&Event::Repaired(slot)), "{events:?}");
+        let image = machine.image();
+        for slot in Slot::ALL {
+            let at = usize::try_from(slot.header()).unwrap();
+            assert!(image[at..][..(4 << 20) + 512] == good[at..][..(4 << 20) + 512]);
+        }
+    }
+    // With both of them gone but for what looks like a record, nothing is authentic.
+    for slot in Slot::ALL {
+        machine.poke(slot.header(), &[7; 4 << 20]);
+        machine.poke(slot.record() + 8, &[7; 504]);
+    }
+    let before = machine.image();
+    machine.reset();
+    let mut programs = Programs::of(&machine);
+    programs.signature = Some("ext4");
+    let error = prepare(&mut programs, &key()).unwrap_err();
+    assert!(
+        matches!(&error, DiskError::Refused(Refusal::Foreign { kind, .. }) if kind == "ext4"),
+        "{error:?}"
+    );
+    assert!(machine.image() == before);
+}
+
+/// The first boot was cut short, and then somebody used the disk for something else.
+#[test]
+fn half_formatted_disk_with_foreign_data_is_left_alone() {
+    let machine = Machine::azure();
+    let mut programs = Programs::of(&machine);
+    programs.stop = Some(Stop::Before(5));
+    prepare(&mut programs, &key()).unwrap_err();
+    machine.reset();
+    let before = machine.image();
+    let mut programs = Programs::of(&machine);
+    programs.signature = Some("ext4");
+    let error = prepare(&mut programs, &key()).unwrap_err();
+    assert!(
+        matches!(error, DiskError::Refused(Refusal::Foreign { .. })),
+        "{error:?}"
+    );
+    assert!(machine.image() == before);
+}
+
+#[test]
+fn slot_that_cannot_be_written_does_not_keep_the_disk_from_being_opened() {
+    let machine = used();
+    machine.poke(Slot::B.header(), &[7; 4096]);
+    let (device, away) = (machine.path("dev/sdb"), machine.path("dev/away"));
+    let mut programs = Programs::of(&machine);
+    // From when it is open until the file system is checked, the disk cannot be written.
+    programs.meanwhile = Box::new(|call| {
+        if call.starts_with("cryptsetup open") {
+            fs::rename(&device, &away).unwrap();
+            fs::create_dir(&device).unwrap();
+        } else if call.starts_with("e2fsck") {
+            fs::remove_dir(&device).unwrap();
+            fs::rename(&away, &device).unwrap();
+        }
+    });
+    let settings = machine.settings();
+    let prepare = |tools: &mut Tools<'_>, disk: &Disk| tools.prepare(disk, &key(), None);
+    let (prepared, events) = with_tools(&mut programs, &settings, prepare);
+    assert!(!prepared.unwrap().is_new && machine.is_mounted());
+    let is_said = |event: &Event| matches!(event, Event::NotRepaired { slot: Slot::B, reason } if reason.contains("open for writing"));
+    assert!(events.iter().any(is_said), "{events:?}");
+}
+
+fn both_keys(programs: &mut Programs<'_>) -> (Result<Volume, DiskError>, Vec<Event>) {
+    let settings = programs.machine.settings();
+    with_tools(programs, &settings, |tools, disk| {
+        let (present, previous) = (&other_key(), Some(&key()));
+        tools.prepare(disk, Keys { present, previous }, None)
+    })
+}
+
+/// As [`both_keys`], after what power was cut of.
+fn boot_with_both(machine: &Machine) -> Volume {
+    machine.reset();
+    both_keys(&mut Programs::of(machine)).0.unwrap()
+}
+
+#[test]
+fn disk_under_the_previous_key_gets_the_present_one() {
+    let machine = used();
+    let made = Programs::of(&machine).file_system();
+    let (prepared, events) = both_keys(&mut Programs::of(&machine));
+    assert!(!prepared.unwrap().is_new && machine.is_mounted());
+    assert!(events.contains(&Event::KeyChanged), "{events:?}");
+    let error = boot(&machine, &key()).unwrap_err();
+    assert!(matches!(
+        error,
+        DiskError::NotOpened(OpenRefusal::WrongKey { .. })
+    ));
+    assert!(!boot(&machine, &other_key()).unwrap().is_new);
+    // The previous key may stay where it is: nothing more happens.
+    machine.reset();
+    let mut programs = Programs::of(&machine);
+    both_keys(&mut programs).0.unwrap();
+    assert!(!programs.calls.join(" ").contains("luksChangeKey"));
+    assert_eq!(programs.file_system(), made);
+    // Without being mapped anew, too.
+    let machine = used();
+    prepare(&mut Programs::of(&machine), &key()).unwrap();
+    both_keys(&mut Programs::of(&machine)).0.unwrap();
+    assert!(boot(&machine, &other_key()).is_ok());
+}
+
+#[test]
+fn change_to_the_present_key_that_is_cut_comes_up_next_time() {
+    let mut cuts = 0;
+    for number in 0..9 {
+        for stop in [Stop::Before(number), Stop::After(number)] {
+            let machine = used();
+            let made = Programs::of(&machine).file_system();
+            let mut programs = Programs::of(&machine);
+            programs.stop = Some(stop);
+            cuts += usize::from(both_keys(&mut programs).0.is_err());
+            // Between two of the disk's own writes, too: one slot as it is now, the other one as it comes to be.
+            let half = machine.image();
+            assert!(!boot_with_both(&machine).is_new, "{stop:?}");
+            for slot in Slot::ALL {
+                let at = usize::try_from(slot.header()).unwrap();
+                machine.poke(slot.header(), &half[at..][..(4 << 20) + 512]);
+                assert!(!boot_with_both(&machine).is_new, "{stop:?} {slot}");
+                assert!(boot(&machine, &other_key()).is_ok(), "{stop:?} {slot}");
+            }
+            assert_eq!(Programs::of(&machine).file_system(), made);
+        }
+    }
+    assert!(cuts > 8, "{cuts}");
+}
+
+#[test]
+fn disk_whose_key_cannot_be_changed_is_used_with_the_previous_one() {
+    let machine = used();
+    let mut programs = Programs::of(&machine);
+    programs.keeps_key = true;
+    let (prepared, events) = both_keys(&mut programs);
+    assert!(!prepared.unwrap().is_new && machine.is_mounted());
+    let is_said = |event: &Event| matches!(event, Event::KeyNotChanged { reason } if reason.contains("cryptsetup failed"));
+    assert!(events.iter().any(is_said), "{events:?}");
+    assert!(boot(&machine, &key()).is_ok());
+}
+
+/// Formatting begins again also if the key was changed in between, and that was cut, too.
+#[test]
+fn half_formatted_disk_under_the_previous_key_is_formatted_under_the_present_one() {
+    for number in 4..9 {
+        let machine = Machine::azure();
+        let mut programs = Programs::of(&machine);
+        programs.stop = Some(Stop::Before(4));
+        prepare(&mut programs, &key()).unwrap_err();
+        machine.reset();
+        let mut programs = Programs::of(&machine);
+        programs.stop = Some(Stop::Before(number));
+        let _ = both_keys(&mut programs);
+        let _ = boot_with_both(&machine);
+        assert!(!boot(&machine, &other_key()).unwrap().is_new);
+    }
 }

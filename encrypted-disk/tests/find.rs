@@ -183,6 +183,29 @@ fn rubbish_in_sysfs_is_an_error() {
 }
 
 #[test]
+fn what_may_pass_is_told_from_what_stays() {
+    let machine = Machine::azure();
+    let missing = find(&machine, &Selector::AzureLun(3)).unwrap_err();
+    assert!(missing.may_pass());
+    let in_use = find(&machine, &Selector::DangerAnyControllerLun(0)).unwrap_err();
+    assert!(in_use.may_pass());
+    machine.scsi("sdc", DATA, "2:0:0:10");
+    assert!(
+        !find(&machine, &Selector::AzureLun(10))
+            .unwrap_err()
+            .may_pass()
+    );
+    // The tree cannot be read where a disk comes or goes.
+    let machine = Machine::azure();
+    let size = machine.path("sys/devices/sdb-block/size");
+    std::fs::remove_file(&size).unwrap();
+    std::fs::create_dir(&size).unwrap();
+    let error = find(&machine, &Selector::AzureLun(10)).unwrap_err();
+    assert!(matches!(error, FindError::Read { .. }), "{error}");
+    assert!(error.may_pass());
+}
+
+#[test]
 fn selectors_are_read_from_configuration() {
     #[derive(serde::Deserialize)]
     struct Drop {
@@ -190,16 +213,16 @@ fn selectors_are_read_from_configuration() {
     }
     let read = |text: &str| toml::from_str::<Drop>(text).map(|drop| drop.disk);
     assert_eq!(
-        read("disk = { azure-lun = 10 }").unwrap(),
+        read("disk = { azure_lun = 10 }").unwrap(),
         Selector::AzureLun(10)
     );
     let serial = Selector::Serial("persistent".to_owned());
     assert_eq!(read("disk = { serial = 'persistent' }").unwrap(), serial);
-    let any = read("disk = { danger-any-controller-lun = 10 }").unwrap();
+    let any = read("disk = { danger_any_controller_lun = 10 }").unwrap();
     assert_eq!(any, Selector::DangerAnyControllerLun(10));
     for wrong in [
         "disk = { largest = true }",
-        "disk = { azure-lun = -1 }",
+        "disk = { azure_lun = -1 }",
         "disk = {}",
     ] {
         assert!(read(wrong).is_err(), "{wrong}");

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use encrypted_disk::luks::{Header, KeyDerivation};
 use encrypted_disk::{
-    Call, Disk, DiskError, OpenRefusal, Output, Plan, Refusal, Run, RunError, Selector, System,
-    Tools, inspect, plan,
+    Call, Disk, DiskError, Keys, OpenRefusal, Output, Plan, Refusal, Run, RunError, Selector,
+    System, Tools, inspect, plan,
 };
 use support::{Machine, key, other_key};
 use testkit::needed;
@@ -45,16 +45,17 @@ impl Run for Real<'_> {
         let is_action = |action: &str| call.arguments.iter().any(|argument| argument == action);
         match call.program {
             "mount" => self.machine.mount(),
+            "dmsetup" => self.machine.unmap(),
             "resize2fs" => {}
             "cryptsetup" if is_action("open") && !is_action("--test-passphrase") => {
                 call.arguments.pop();
-                let output = System.run(&call.and("--test-passphrase"))?;
+                let output = System::default().run(&call.and("--test-passphrase"))?;
                 if output.code == 0 {
                     self.machine.map();
                 }
                 return Ok(output);
             }
-            _ => return System.run(&call),
+            _ => return System::default().run(&call),
         }
         Ok(done(0))
     }
@@ -103,7 +104,7 @@ fn program(machine: &Machine, program: &'static str, arguments: &[&str], input: 
         });
     let call = Call::new(program, arguments).with_input(input);
     let call = call.within(Duration::from_secs(300));
-    let output = System.run(&call).unwrap();
+    let output = System::default().run(&call).unwrap();
     assert_eq!(output.code, 0, "{call}: {}", output.stderr);
     output
 }
@@ -129,7 +130,7 @@ fn disk_is_formatted_opened_and_given_another_key() {
     }
     let machine = Machine::azure();
     assert_eq!(
-        plan(&inspect(&find(&machine), &mut System).unwrap()),
+        plan(&inspect(&find(&machine), &mut System::default()).unwrap()),
         Plan::Format
     );
     let prepare = |key: encrypted_disk::Key| {
@@ -143,7 +144,7 @@ fn disk_is_formatted_opened_and_given_another_key() {
         "{seen}"
     );
     machine.reset();
-    let seen = inspect(&find(&machine), &mut System).unwrap();
+    let seen = inspect(&find(&machine), &mut System::default()).unwrap();
     assert!(
         seen.signatures.iter().any(|s| s.kind == "crypto_LUKS"),
         "{seen:?}"
@@ -199,7 +200,20 @@ fn disk_is_formatted_opened_and_given_another_key() {
     let call = call
         .and(machine.path("header"))
         .with_input(b"00112233445566778899aabbccddeeff");
-    assert_eq!(System.run(&call).unwrap().code, 2);
+    assert_eq!(System::default().run(&call).unwrap().code, 2);
+    // And back, by a start that has both.
+    machine.reset();
+    with_tools(&machine, |tools, disk| {
+        let (present, previous) = (&support::key(), Some(&other_key()));
+        tools.prepare(disk, Keys { present, previous }, None)
+    })
+    .unwrap();
+    assert!(!prepare(support::key()).unwrap().is_new);
+    let error = prepare(other_key()).unwrap_err();
+    assert!(
+        matches!(error, DiskError::NotOpened(OpenRefusal::WrongKey { .. })),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -392,7 +406,7 @@ fn foreign_disks_are_refused() {
     assert_eq!(refusal, Refusal::ForeignLuks { offset: 0 });
     // With its first header gone, the second one is still there.
     machine.poke(0, &[0; 16384]);
-    let seen = inspect(&find(&machine), &mut System).unwrap();
+    let seen = inspect(&find(&machine), &mut System::default()).unwrap();
     assert_eq!(
         plan(&seen),
         Plan::Refuse(Refusal::ForeignLuks { offset: 0x4000 })

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rustls::pki_types::{DnsName, ServerName};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::config::node::Kind;
 use crate::config::templates::Switch;
@@ -130,6 +131,33 @@ impl Configuration {
     /// The value of a key whose parts are separated by dots.
     fn value(&self, key: &str) -> Option<&Value> {
         key.split('.').try_fold(&self.0, |at, part| at.get(part))
+    }
+
+    /// The text of a key, also one that is given in base64; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// It is no text.
+    pub(super) fn text(&self, key: &str) -> anyhow::Result<Option<Zeroizing<String>>> {
+        if let Some(value) = self.value(key) {
+            let text = value
+                .as_str()
+                .with_context(|| format!("{key} is no text"))?;
+            return Ok(Some(Zeroizing::new(text.to_owned())));
+        }
+        let encoded = format!("{key}{ENCODED}");
+        let Some(value) = self.value(&encoded) else {
+            return Ok(None);
+        };
+        let bytes = value.as_str().map(|text| BASE64_STANDARD.decode(text));
+        let mut bytes = bytes.and_then(Result::ok).map(Zeroizing::new);
+        let text = bytes
+            .as_mut()
+            .map(|bytes| String::from_utf8(std::mem::take(&mut **bytes)));
+        let text = text.with_context(|| format!("{encoded} is no base64"))?;
+        // The error would have the bytes.
+        let text = text.map_err(|_| anyhow::anyhow!("{encoded} is no text"))?;
+        Ok(Some(Zeroizing::new(text)))
     }
 
     /// The names that the node's certificate has, by the keys that hold them.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::node::{Boot, ClockSection, ConfigurationSection, IdentitySection, RegistrationSection};
 use super::templates::{SwitchSection, TemplatesSection, switches};
-use super::{Attest, Config, hub};
+use super::{Attest, Config, disk, hub};
 
 /// `[::]` also takes IPv4 and is there before any address is, so nothing waits for the network.
 const ATTEST: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 7936);
@@ -35,6 +35,7 @@ pub(super) struct File {
     templates: Option<TemplatesSection>,
     #[serde(default)]
     switches: BTreeMap<String, SwitchSection>,
+    disk: Option<disk::Section>,
 }
 
 #[derive(Default, Deserialize)]
@@ -55,6 +56,7 @@ impl File {
         let file: Self = toml::from_str(text)
             .map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))?;
         file.hub.as_ref().map_or(Ok(()), hub::Section::check)?;
+        file.disk.as_ref().map_or(Ok(()), disk::Section::check)?;
         Ok(file)
     }
 
@@ -72,6 +74,9 @@ impl File {
         if let Some(later) = later.configuration {
             let section = self.configuration.get_or_insert_default();
             section.replace_with(later);
+        }
+        if let Some(later) = later.disk {
+            self.disk.get_or_insert_default().replace_with(later);
         }
         self.identity.replace_with(later.identity);
         if let Some(later) = later.registration {
@@ -98,11 +103,17 @@ impl File {
             identity: self.attest.identity,
         };
         let hub = self.hub.map(hub::Section::finish).transpose()?;
-        let configuration = self.configuration.map(ConfigurationSection::finish);
+        let configuration = self
+            .configuration
+            .map(ConfigurationSection::finish)
+            .transpose()?;
+        let required = configuration.as_ref().map(|it| &it.required);
+        let disk = self.disk.map(|disk| disk.finish(required)).transpose()?;
         let registration = self.registration.map(RegistrationSection::finish);
         let mut boot = Boot {
             clock: self.clock.finish(),
-            configuration: configuration.transpose()?,
+            configuration,
+            disk,
             identity: self.identity.finish()?,
             registration: registration.transpose()?,
             templates: self.templates.map(TemplatesSection::finish).transpose()?,

@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use hyper::http::uri::PathAndQuery;
 use serde::Deserialize;
 
+use super::disk::Disk;
 use super::file::replace;
 use super::signers::{self, Signer};
 use super::templates::{Switch, Templates};
@@ -127,6 +128,7 @@ pub(crate) struct Registration {
 pub(crate) struct Boot {
     pub(crate) clock: Clock,
     pub(crate) configuration: Option<Configuration>,
+    pub(crate) disk: Option<Disk>,
     pub(crate) identity: Identity,
     pub(crate) registration: Option<Registration>,
     pub(crate) templates: Option<Templates>,
@@ -333,6 +335,14 @@ impl Boot {
         files.sort();
         if let Some([one, _]) = files.array_windows().find(|[one, other]| one == other) {
             bail!("two of identity.copies are {}", one.display());
+        }
+        let keep = &self.identity.keep;
+        let is_on = |disk: &super::disk::Disk| keep.file.starts_with(&disk.settings.mount_point);
+        if keep.lifetime.is_some() && !self.disk.as_ref().is_some_and(is_on) {
+            bail!(
+                "identity.keep is {}, which is neither below /run nor on the data disk",
+                keep.file.display()
+            );
         }
         if files.contains(&&self.identity.keep.file) {
             bail!("identity.keep is one of identity.copies, which are others' to read");

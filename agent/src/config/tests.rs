@@ -420,11 +420,112 @@ fn what_the_boot_cannot_do_is_refused_and_named() {
     assert!(error.contains("refresh_seconds is 0"), "{error}");
 }
 
+const DISK: &str = r#"
+[disk]
+azure_lun = 10
+key = "disk.key"
+[configuration.required]
+"disk.key" = "text"
+"#;
+
+fn with_disk(layer: &str, later: &str) -> Directory {
+    // One table of required keys.
+    let boot = BOOT.replace("[configuration.required]\ndns_name = \"name\"\n", "");
+    let boot = boot.replace("names = [\"dns_name\"]\n", "");
+    let base = format!("{HUB}{boot}");
+    Directory::with([
+        ("10-base.toml", base.as_str()),
+        ("50-layer.toml", layer),
+        ("90-later.toml", later),
+    ])
+}
+
 #[test]
-fn an_identity_on_a_disk_has_an_end() {
-    let keep = "[identity]\nkeep = \"/data/identity.pem\"\nvalid_days = 90\n";
-    let config = Directory::with([("10-base.toml", keep)]).read().unwrap();
+fn the_disk_is_named_by_one_file_and_may_be_named_anew_by_a_later_one() {
+    use encrypted_disk::{Check, Selector, Settings};
+
+    assert_eq!(with_disk("", "").read().unwrap().boot.disk, None);
+    let disk = with_disk(DISK, "").read().unwrap().boot.disk.unwrap();
+    assert_eq!(disk.selector, Selector::AzureLun(10));
+    let key = "disk.key".to_owned();
+    let previous = None;
+    let source = disk::KeySource::Configuration { key, previous };
+    assert_eq!(disk.key, source);
+    assert_eq!(disk.settings, Settings::default());
+
+    let later = "[disk]\ndanger_any_controller_lun = 3\nprevious_key = \"disk.old\"\n\
+                 mount_point = \"/data\"\ncheck = \"danger-repair-all\"\nformats_blank = false\n";
+    let disk = with_disk(DISK, later).read().unwrap().boot.disk.unwrap();
+    assert_eq!(disk.selector, Selector::DangerAnyControllerLun(3));
+    assert_eq!(disk.settings.check, Check::DangerRepairAll);
+    assert_eq!(disk.settings.mount_point, Path::new("/data"));
+    assert!(!disk.settings.formats_blank);
+    let disk::KeySource::Configuration { previous, .. } = disk.key;
+    assert_eq!(previous.as_deref(), Some("disk.old"));
+}
+
+#[test]
+fn a_disk_that_could_never_be_used_is_refused_and_named() {
+    for (from, to, expected) in [
+        ("azure_lun = 10\n", "", "no file sets which"),
+        (
+            "azure_lun = 10\n",
+            "azure_lun = 10\nserial = \"s\"\n",
+            "answers to one question",
+        ),
+        ("key = \"disk.key\"\n", "", "no file sets disk.key"),
+        ("\"text\"", "\"number\"", "disk.key is \"disk.key\""),
+        (
+            "key = \"disk.key\"",
+            "key = \"disk.keys\"",
+            "disk.key is \"disk.keys\"",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\nmapping = \"../x\"\n",
+            "disk.mapping is \"../x\"",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\nmount_point = \"/\"\n",
+            "disk.mount_point is /",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\nmount_point = \"/a/../b\"\n",
+            "disk.mount_point is /a/../b",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\nmount_point = \"data\"\n",
+            "disk.mount_point is data",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\ncheck = \"none\"\n",
+            "danger-repair-all",
+        ),
+        ("[disk]\n", "[disk]\nscratch = \"/tmp\"\n", "scratch"),
+        ("[disk]\n", "[disk]\nlargest = true\n", "largest"),
+    ] {
+        assert!(DISK.contains(from), "{from}");
+        let error = with_disk(&DISK.replacen(from, to, 1), "").error();
+        assert!(error.contains(expected), "{to:?}: {error}");
+    }
+}
+
+#[test]
+fn an_identity_on_the_disk_has_an_end() {
+    let on = |path: &str| {
+        let keep = format!("[identity]\nkeep = \"{path}\"\nvalid_days = 90\n");
+        with_disk(DISK, &keep)
+    };
+    let config = on("/persistent/cvm-agent/identity.pem").read().unwrap();
     let Keep { file, lifetime } = config.boot.identity.keep;
-    assert_eq!(file, Path::new("/data/identity.pem"));
+    assert_eq!(file, Path::new("/persistent/cvm-agent/identity.pem"));
     assert_eq!(lifetime.unwrap().as_secs(), 90 * 24 * 3600);
+    for elsewhere in ["/var/identity.pem", "/persistents/identity.pem"] {
+        let error = on(elsewhere).error();
+        assert!(error.contains("nor on the data disk"), "{error}");
+    }
 }

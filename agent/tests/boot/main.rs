@@ -9,7 +9,9 @@
 )]
 
 mod check_in;
+mod disk;
 mod hub;
+mod machine;
 mod node;
 mod signers;
 mod stages;

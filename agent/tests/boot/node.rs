@@ -19,6 +19,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 use crate::hub::Hub;
+use crate::machine::{self, Machine};
 
 /// Far more than anything here should take, on a slow machine too.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -35,6 +36,8 @@ pub(crate) fn configuration(dns_name: &str) -> Value {
 
 pub(crate) struct Node {
     files: TempDir,
+    /// With which the boot was started.
+    options: Vec<String>,
     keys: TempDir,
     attest: Child,
     attests: PathBuf,
@@ -49,7 +52,17 @@ impl Node {
     }
 
     pub(crate) async fn start_with(hub: SocketAddr, setting: &str) -> Self {
-        Self::start_as(hub, setting, "", &[]).await
+        Self::start_whole(hub, setting, "", &[], None).await
+    }
+
+    /// On a machine with a data disk.
+    pub(crate) async fn start_on(
+        hub: SocketAddr,
+        setting: &str,
+        machine: Option<&Machine>,
+    ) -> Self {
+        let disk = machine.map_or("", |_| DISK);
+        Self::start_whole(hub, setting, disk, &[], machine).await
     }
 
     /// With more sections in the drop-in, and templates.
@@ -58,6 +71,16 @@ impl Node {
         setting: &str,
         sections: &str,
         templates: &[(&str, &str)],
+    ) -> Self {
+        Self::start_whole(hub, setting, sections, templates, None).await
+    }
+
+    async fn start_whole(
+        hub: SocketAddr,
+        setting: &str,
+        sections: &str,
+        templates: &[(&str, &str)],
+        machine: Option<&Machine>,
     ) -> Self {
         let files = tempfile::tempdir().unwrap();
         for (name, text) in templates {
@@ -93,12 +116,27 @@ impl Node {
 
         let attest = attestation(&files, &attests).await;
         systemctl(files.path());
+        let root = machine.map_or_else(|| files.path().to_owned(), machine::root);
         // When the image was built; and nothing that says what machine this is.
-        fs::create_dir_all(files.path().join("usr/lib")).unwrap();
-        fs::write(files.path().join("usr/lib/clock-epoch"), "").unwrap();
-        let boot = boot(&files);
+        fs::create_dir_all(root.join("usr/lib")).unwrap();
+        fs::write(root.join("usr/lib/clock-epoch"), "").unwrap();
+        let programs = machine.map(machine::programs).unwrap_or_default();
+        let [root, systemctl] = [&root, &files.path().join("systemctl")];
+        let [root, systemctl] = [root, systemctl].map(|it| it.to_str().unwrap());
+        let options = [
+            "boot",
+            "--root",
+            root,
+            "--programs",
+            &programs,
+            "--systemctl",
+            systemctl,
+        ];
+        let options = options.map(str::to_owned).to_vec();
+        let boot = boot(&files, &options);
         Self {
             files,
+            options,
             keys,
             attest,
             attests,
@@ -179,13 +217,27 @@ impl Node {
     /// Kills the boot and starts it again, as systemd does; its log begins anew.
     pub(crate) async fn restart_boot(&mut self) {
         self.boot.kill().await.unwrap();
-        self.boot = boot(&self.files);
+        self.boot = boot(&self.files, &self.options);
     }
 
     /// Kills the attestation server and starts it again, as systemd does.
     pub(crate) async fn restart_attestation(&mut self) {
         self.attest.kill().await.unwrap();
         self.attest = attestation(&self.files, &self.attests).await;
+    }
+
+    /// What the unit that closes the disk runs; what it says.
+    pub(crate) async fn close_disk(&self) -> String {
+        let [root, programs] = [2, 4].map(|index| &self.options[index]);
+        let output = Command::new(env!("CARGO_BIN_EXE_cvm-agent"))
+            .args(["close-disk", "--root", root, "--programs", programs])
+            .arg("--config")
+            .arg(self.path("boot.d"))
+            .output();
+        let output = output.await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        said
     }
 
     pub(crate) async fn reload_attestation(&self) {
@@ -238,10 +290,19 @@ challenge = "/api/challenge"
 danger_unsynchronised = true
 "#;
 
+/// With a data disk.
+const DISK: &str = r#"
+[disk]
+azure_lun = 10
+key = "disk.key"
+previous_key = "disk.previous"
+"#;
+
 /// An attestation server that is up: nothing else is ever reloaded.
 async fn attestation(files: &TempDir, config: &Path) -> Child {
     let root = files.path().to_str().unwrap();
-    let child = spawn(&["attest", "--root", root], config, files, None);
+    let options = ["attest", "--root", root].map(str::to_owned);
+    let child = spawn(&options, config, files, None);
     fs::write(files.path().join("pid"), child.id().unwrap().to_string()).unwrap();
     let log = || fs::read_to_string(files.path().join("attest.log")).unwrap();
     let end = Instant::now() + PATIENCE;
@@ -284,12 +345,9 @@ fn own_address() -> SocketAddr {
     SocketAddr::from(([127, high | 0x80, low, call], 14727))
 }
 
-fn boot(files: &TempDir) -> Child {
+fn boot(files: &TempDir, options: &[String]) -> Child {
     let path = |name: &str| files.path().join(name);
-    let (root, systemctl) = (path("."), path("systemctl"));
-    let [root, systemctl] = [&root, &systemctl].map(|it| it.to_str().unwrap());
-    let options = ["boot", "--root", root, "--systemctl", systemctl];
-    spawn(&options, &path("boot.d"), files, Some(&path("notify")))
+    spawn(options, &path("boot.d"), files, Some(&path("notify")))
 }
 
 /// A service manager of two commands, which refuses all others.
@@ -308,7 +366,7 @@ fn systemctl(directory: &Path) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-fn spawn(options: &[&str], config: &Path, files: &TempDir, notify: Option<&Path>) -> Child {
+fn spawn(options: &[String], config: &Path, files: &TempDir, notify: Option<&Path>) -> Child {
     let log = files.path().join(format!("{}.log", options[0]));
     let log = fs::File::create(log).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_cvm-agent"));

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{FindError, Sysfs, azure};
 
-/// Which disk is the data disk. In a configuration: `disk = { azure-lun = 10 }`.
+/// Which disk is the data disk. In a configuration: `disk = { azure_lun = 10 }`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Selector {
     /// The data disk of this LUN on Azure, on either of its controllers: SCSI on the VMBus device for data
     /// disks, or the namespace `LUN + 2` of its NVMe controller.

@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::mounts::{self, Mount};
 use super::{Disk, FindError};
 
@@ -93,6 +95,7 @@ impl Sysfs {
             is_read_only: number(&entry.join("ro"))? != 0,
             serial,
             identity,
+            sequence: sequence(entry)?,
             mapping: holders
                 .into_iter()
                 .find(|h| h.is_ours(mapping))
@@ -133,12 +136,26 @@ impl Sysfs {
         }
     }
 
-    /// `MAJOR:MINOR` of a mapping, if there is one of this name.
-    pub(crate) fn mapping_number(&self, mapping: &str) -> Result<Option<String>, FindError> {
+    /// The mapping of this name, if there is one.
+    pub(crate) fn mapping(&self, mapping: &str) -> Result<Option<Mapping>, FindError> {
         for entry in children(&self.root.join("sys/block"))? {
-            if optional(&entry.join("dm/name"))?.as_deref() == Some(mapping) {
-                return optional(&entry.join("dev"));
+            if optional(&entry.join("dm/name"))?.as_deref() != Some(mapping) {
+                continue;
             }
+            let uuid = optional(&entry.join("dm/uuid"))?.unwrap_or_default();
+            let mut disk = None;
+            for device in children(&entry.join("slaves"))? {
+                // The link outlives its disk, and leads to another one that has got its name; only the
+                // disk itself says who holds it.
+                if device.join("holders").join(name(&entry)).exists() {
+                    disk = Some(name(&device));
+                }
+            }
+            return Ok(Some(Mapping {
+                number: optional(&entry.join("dev"))?,
+                is_luks: uuid.starts_with(CRYPT_UUID),
+                disk,
+            }));
         }
         Ok(None)
     }
@@ -149,6 +166,16 @@ impl Sysfs {
         let table = fs::read_to_string(&path).map_err(reading(&path))?;
         Ok(mounts::parse(&table))
     }
+}
+
+/// A mapping that there is, whatever it is on.
+pub(crate) struct Mapping {
+    /// `MAJOR:MINOR`.
+    pub(crate) number: Option<String>,
+    /// Whether cryptsetup has made it of a LUKS2 header.
+    pub(crate) is_luks: bool,
+    /// The disk that it is on, if that is still there.
+    pub(crate) disk: Option<String>,
 }
 
 /// A device on top of another one.
@@ -226,6 +253,11 @@ fn number(path: &Path) -> Result<u64, FindError> {
     optional_number(path)?.ok_or_else(absent)
 }
 
+/// The kernel's number for the disk that has this entry now.
+pub(super) fn sequence(entry: &Path) -> Result<Option<u64>, FindError> {
+    optional_number(&entry.join("diskseq"))
+}
+
 /// Where a link leads.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, FindError> {
     fs::canonicalize(path).map_err(reading(path))
@@ -233,10 +265,11 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, FindError> {
 
 /// Attributes may be missing, and a device that goes away takes its attributes along.
 fn is_absence(error: &io::Error) -> bool {
+    let has_gone = [Errno::NODEV, Errno::NXIO].map(|it| Some(it.raw_os_error()));
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    ) || has_gone.contains(&error.raw_os_error())
 }
 
 fn reading(path: &Path) -> impl Fn(io::Error) -> FindError + use<> {

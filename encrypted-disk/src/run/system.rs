@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::{Call, Output, Run, RunError};
 
-/// Where programs are; nothing of the environment is passed on.
+/// Where Debian has programs.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// As much of what a program says is kept.
 const KEPT: u64 = 64 << 10;
@@ -21,9 +21,25 @@ const POLL: Duration = Duration::from_millis(20);
 /// A killed process that waits for a disk which is gone is not waited for.
 const REAPING: Duration = Duration::from_secs(5);
 
-/// Runs the programs of this machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct System;
+/// Runs the programs of this machine. Nothing of the environment is passed on.
+#[derive(Clone, Debug)]
+pub struct System {
+    path: String,
+}
+
+impl Default for System {
+    /// Those of the folders where Debian has them.
+    fn default() -> Self {
+        Self::looking_in(PATH)
+    }
+}
+
+impl System {
+    /// Those of these folders, separated by colons, as in `PATH`.
+    pub fn looking_in(path: impl Into<String>) -> Self {
+        Self { path: path.into() }
+    }
+}
 
 impl Run for System {
     fn run(&mut self, call: &Call<'_>) -> Result<Output, RunError> {
@@ -32,7 +48,7 @@ impl Run for System {
         let mut child = Command::new(program)
             .args(&call.arguments)
             .env_clear()
-            .env("PATH", PATH)
+            .env("PATH", &self.path)
             .env("LC_ALL", "C")
             .current_dir("/")
             // A signal to the daemon's group is none to what it writes to the disk.
@@ -112,7 +128,7 @@ mod tests {
     use super::*;
 
     fn run(call: &Call<'_>) -> Result<Output, RunError> {
-        System.run(call)
+        System::default().run(call)
     }
 
     #[test]

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::inspect::{Inspection, look};
+use crate::key::Key;
 use crate::layout::DATA_OFFSET;
 use crate::plan::{Plan, plan};
 use crate::steps::{Sealed, Step, begin_format, change, end_format, replace, wipe};
@@ -41,12 +42,14 @@ fn record(state: State, sequence: u64, header: &[u8], key: &Key) -> Record {
 }
 
 fn findings(disk: &[u8], key: &Key) -> [Finding; 2] {
-    let contents = read(&mut Cursor::new(disk)).unwrap();
-    contents.each_ref().map(|content| judge(content, key))
+    let contents = read(&mut Cursor::new(disk));
+    contents
+        .each_ref()
+        .map(|content| judge(content.as_ref(), key.into()))
 }
 
 fn decide_for(disk: &[u8], key: &Key) -> Result<Decision, OpenRefusal> {
-    decide(&findings(disk, key), key, DISK)
+    decide(&findings(disk, key), key.into(), DISK)
 }
 
 fn plan_for(disk: &[u8]) -> Plan {
@@ -309,6 +312,88 @@ fn damaged_slot_is_repaired_from_the_other_one_and_cuts_do_not_matter() {
     }
 }
 
+/// A disk with a sector that cannot be read.
+struct Faulty<'a> {
+    disk: Cursor<&'a [u8]>,
+    bad: u64,
+}
+
+impl Read for Faulty<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (from, to) = (
+            self.disk.position(),
+            self.disk.position() + buffer.len() as u64,
+        );
+        if from < self.bad + SECTOR as u64 && self.bad < to {
+            return Err(io::ErrorKind::Other.into());
+        }
+        self.disk.read(buffer)
+    }
+}
+
+impl Seek for Faulty<'_> {
+    fn seek(&mut self, position: io::SeekFrom) -> io::Result<u64> {
+        self.disk.seek(position)
+    }
+}
+
+#[test]
+fn one_unreadable_sector_is_one_damaged_slot() {
+    let (disk, format) = formatted();
+    let mut half = vec![0; SIZE];
+    apply(&mut half, &format.begin());
+    for bad in Slot::ALL {
+        for at in [
+            bad.header(),
+            bad.header() + 0x4000,
+            bad.header() + (2 << 20),
+            bad.record(),
+        ] {
+            let faulty = |disk| Faulty {
+                disk: Cursor::new(disk),
+                bad: at,
+            };
+            let seen = look(&mut faulty(&disk), DISK.bytes);
+            let seen = Inspection {
+                bytes: DISK.bytes,
+                ..seen
+            };
+            assert_eq!(plan(&seen), Plan::Open, "{at}");
+            let decide = |disk, key: &Key| {
+                let contents = read(&mut faulty(disk));
+                let findings = contents.each_ref().map(|it| judge(it.as_ref(), key.into()));
+                decide(&findings, key.into(), DISK)
+            };
+            let decision = decide(&disk, &key()).unwrap();
+            let Decision::Open { slot, repair, .. } = decision else {
+                panic!("{decision:?}")
+            };
+            assert_eq!((slot, repair), (bad.other(), true), "{at}");
+            let error = decide(&disk, &other_key()).unwrap_err();
+            assert!(matches!(error, OpenRefusal::WrongKey { .. }), "{error}");
+            // What cannot be read may be a record that says that there are data.
+            let error = decide(&half, &key()).unwrap_err();
+            assert_eq!(error, OpenRefusal::Unreadable { slot: bad });
+            assert!(!error.is_about_content());
+        }
+    }
+    // A blank disk with such a sector is nobody's.
+    let blank = vec![0; SIZE];
+    let mut faulty = Faulty {
+        disk: Cursor::new(&blank),
+        bad: Slot::B.record(),
+    };
+    let seen = look(&mut faulty, DISK.bytes);
+    assert_eq!(seen.unreadable, Some(Slot::B.record()));
+    assert!(matches!(
+        plan(&Inspection {
+            bytes: DISK.bytes,
+            ..seen
+        }),
+        Plan::Refuse(crate::Refusal::Unreadable { .. })
+    ));
+}
+
 #[test]
 fn emptied_or_swapped_header_is_refused() {
     let (disk, _) = formatted();
@@ -376,7 +461,7 @@ fn half_formatted_disk_is_formatted_again_only_where_that_began() {
     let format = Format::new(1, 1);
     let mut disk = vec![0; SIZE];
     apply(&mut disk, &format.begin());
-    let decide = |disk: &[u8], is: Identity| decide(&findings(disk, &key()), &key(), is);
+    let decide = |disk: &[u8], is: Identity| decide(&findings(disk, &key()), (&key()).into(), is);
     let again = Ok(Decision::FormatAgain { sequence: 1 });
     assert_eq!(decide(&disk, DISK), again);
     let digest = [1; 32];

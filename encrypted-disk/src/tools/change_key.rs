@@ -12,12 +12,12 @@ use crate::cryptsetup;
 use crate::device::Access;
 use crate::error::DiskError;
 use crate::find::Disk;
-use crate::key::Key;
+use crate::key::{Key, Keys, Which};
 use crate::record::Record;
-use crate::slots::{OpenRefusal, sha256};
+use crate::slots::sha256;
 use crate::steps::{self, Sealed};
 
-use super::open::{Found, write};
+use super::open::{Authentic, Found, write};
 use super::{Event, Tools};
 
 impl Tools<'_> {
@@ -38,18 +38,33 @@ impl Tools<'_> {
         old: &Key,
         new: &Key,
     ) -> Result<(), DiskError> {
-        let authentic = match self.authenticate(disk, old) {
-            Ok(Found::Header(authentic)) => authentic,
-            // A half-made disk has nothing whose key could be changed; it is made anew with the next start.
-            Ok(Found::FormatAgain { .. }) => return Err(DiskError::HalfFormatted),
-            Err(DiskError::NotOpened(refusal @ OpenRefusal::WrongKey { .. })) => {
-                return match self.authenticate(disk, new) {
-                    Ok(Found::Header(_)) => Ok(()),
-                    _ => Err(refusal.into()),
-                };
-            }
-            Err(error) => return Err(error),
+        let keys = Keys {
+            present: new,
+            previous: Some(old),
         };
+        let authentic = match self.authenticate(disk, keys)? {
+            Found::Header(authentic) => authentic,
+            // A half-made disk has nothing whose key could be changed; it is made anew with the next start.
+            Found::FormatAgain { .. } => return Err(DiskError::HalfFormatted),
+        };
+        if authentic.by == Which::Present {
+            // An earlier try may have been cut short.
+            if authentic.needs_repair {
+                self.repair(disk, &authentic);
+            }
+            return Ok(());
+        }
+        self.put_key(disk, keys, &authentic)
+    }
+
+    /// Puts the present key in the place of the previous one, which has authenticated the header.
+    pub(super) fn put_key(
+        &mut self,
+        disk: &Disk,
+        keys: Keys<'_>,
+        authentic: &Authentic,
+    ) -> Result<(), DiskError> {
+        let (old, new) = (keys.of(authentic.by), keys.present);
         let scratch = self.scratch()?;
         let path = scratch
             .header(&authentic.header)
@@ -67,7 +82,7 @@ impl Tools<'_> {
             header: &header,
             record: &record.to_bytes(new),
         };
-        let access = match disk.mapping {
+        let access = match self.sysfs.mapping(&self.settings.mapping)? {
             Some(_) => Access::WriteBeside,
             None => Access::WriteAlone,
         };

@@ -1,6 +1,6 @@
 //! Lets go of the disk, patiently.
 //!
-//! I/O: runs umount and cryptsetup.
+//! I/O: runs umount, or systemd-mount, and dmsetup.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,23 +22,27 @@ impl Tools<'_> {
     ///
     /// # Errors
     ///
-    /// [`DiskError`] with what umount or cryptsetup said.
+    /// [`DiskError`] with what umount or dmsetup said.
     pub fn close(&mut self) -> Result<(), DiskError> {
+        self.release(PATIENCE)
+    }
+
+    pub(super) fn release(&mut self, patience: Duration) -> Result<(), DiskError> {
         if self.is_mounted()? {
-            self.insist(&file_system::unmount(self.settings))?;
+            self.insist(&file_system::unmount(self.settings), patience)?;
         }
-        if self.sysfs.mapping_number(&self.settings.mapping)?.is_some() {
-            self.insist(&cryptsetup::close(self.settings))?;
+        if self.sysfs.mapping(&self.settings.mapping)?.is_some() {
+            self.insist(&cryptsetup::close(self.settings), patience)?;
         }
         Ok(())
     }
 
     /// Tries again for a while: udev may look at a mapping just when it is to go.
-    pub(super) fn insist(&mut self, call: &Call<'_>) -> Result<(), DiskError> {
+    fn insist(&mut self, call: &Call<'_>, patience: Duration) -> Result<(), DiskError> {
         let begin = Instant::now();
         loop {
             match self.succeed(call) {
-                Err(_) if begin.elapsed() < PATIENCE => thread::sleep(PAUSE),
+                Err(_) if begin.elapsed() < patience => thread::sleep(PAUSE),
                 done => return done.map(drop),
             }
         }

@@ -30,7 +30,7 @@ impl Tools<'_> {
     fn grow_unexplained(&mut self, disk: &Disk, key: &Key) -> Result<(), DiskError> {
         // SCSI disks that do not tell by themselves; others have no such file.
         let _ = fs::write(disk.entry.join("device/rescan"), "1");
-        let Found::Header(authentic) = self.authenticate(disk, key)? else {
+        let Found::Header(authentic) = self.authenticate(disk, key.into())? else {
             return Err(DiskError::HalfFormatted);
         };
         let scratch = self.scratch()?;

@@ -69,6 +69,7 @@ impl Machine {
             &format!("{entry}/dev"),
             &format!("8:{}\n", u32::from(name.as_bytes()[2])),
         );
+        self.write(&format!("{entry}/diskseq"), "7\n");
         fs::create_dir_all(self.path(&format!("{entry}/holders"))).unwrap();
         symlink(device, self.path(&format!("{entry}/device"))).unwrap();
         let link = self.path("sys/block").join(name);
@@ -150,6 +151,18 @@ impl Machine {
             self.write(&format!("{entry}/dm/uuid"), "CRYPT-LUKS2-0553-data\n");
             self.write(&format!("{entry}/dev"), "253:5\n");
         }
+        let slaves = self.path("sys/block/dm-5/slaves");
+        fs::create_dir_all(&slaves).unwrap();
+        symlink(self.path("sys/devices/sdb-block"), slaves.join("sdb")).unwrap();
+    }
+
+    /// Another disk in the place of the data disk, with its name and what is on it: all that differs is the
+    /// kernel's number. A mapping stays, and is on the one that has gone.
+    pub(crate) fn swap(&self) {
+        self.write("sys/devices/sdb-block/diskseq", "8\n");
+        let holders = self.path("sys/devices/sdb-block/holders");
+        fs::remove_dir_all(&holders).unwrap();
+        fs::create_dir(holders).unwrap();
     }
 
     pub(crate) fn is_mapped(&self) -> bool {
@@ -157,9 +170,9 @@ impl Machine {
     }
 
     pub(crate) fn unmap(&self) {
-        for entry in ["sys/block/dm-5", "sys/devices/sdb-block/holders/dm-5"] {
-            fs::remove_dir_all(self.path(entry)).unwrap();
-        }
+        fs::remove_dir_all(self.path("sys/block/dm-5")).unwrap();
+        // It is not there if the mapping was on a disk that has gone.
+        let _ = fs::remove_dir_all(self.path("sys/devices/sdb-block/holders/dm-5"));
     }
 
     pub(crate) fn mount(&self) {

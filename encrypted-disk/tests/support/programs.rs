@@ -34,6 +34,10 @@ pub(crate) struct Programs<'a> {
     /// What blkid and wipefs say.
     pub(crate) signature: Option<&'static str>,
     pub(crate) fsck: i32,
+    /// Whether something has the mapping open.
+    pub(crate) is_busy: bool,
+    /// Whether a header's key cannot be changed.
+    pub(crate) keeps_key: bool,
     /// What happens when a call begins.
     pub(crate) meanwhile: Box<dyn Fn(&str) + 'a>,
     /// Counts headers and file systems, so that no two are the same.
@@ -48,6 +52,8 @@ impl<'a> Programs<'a> {
             stop: None,
             signature: None,
             fsck: 0,
+            is_busy: false,
+            keeps_key: false,
             meanwhile: Box::new(|_| {}),
             made: 0,
         }
@@ -72,6 +78,7 @@ impl<'a> Programs<'a> {
                 fs::write(header.unwrap(), made).unwrap();
                 (0, String::new())
             }
+            ("cryptsetup", "luksChangeKey") if self.keeps_key => (1, String::new()),
             ("cryptsetup", "luksChangeKey") => {
                 let path = PathBuf::from(arguments.last().unwrap());
                 let lines: Vec<_> = call.input.split(|byte| *byte == b'\n').collect();
@@ -105,7 +112,8 @@ impl<'a> Programs<'a> {
                 };
                 (code, String::new())
             }
-            ("cryptsetup", "close") => {
+            ("dmsetup", "remove") if self.is_busy => (1, "Device or resource busy".to_owned()),
+            ("dmsetup", "remove") => {
                 assert!(!self.machine.is_mounted());
                 self.machine.unmap();
                 (0, String::new())
@@ -114,19 +122,24 @@ impl<'a> Programs<'a> {
                 assert!(self.machine.is_mapped() && !self.machine.is_mounted());
                 self.made += 1;
                 self.machine.poke(FILE_SYSTEM, &[self.made]);
+                self.fsck = 0;
                 (0, String::new())
             }
             ("e2fsck", _) => {
                 assert!(self.machine.is_mapped() && !self.machine.is_mounted());
                 (self.fsck, String::new())
             }
-            ("mount", _) => {
-                assert_ne!(self.file_system(), 0, "nothing to mount");
-                self.machine.mount();
-                (0, String::new())
-            }
             ("umount", _) => {
                 self.machine.unmount();
+                (0, String::new())
+            }
+            ("systemd-mount", _) if arguments.contains(&"--umount") => {
+                self.machine.unmount();
+                (0, String::new())
+            }
+            ("mount", _) | ("systemd-mount", _) => {
+                assert_ne!(self.file_system(), 0, "nothing to mount");
+                self.machine.mount();
                 (0, String::new())
             }
             ("resize2fs", _) => (0, String::new()),

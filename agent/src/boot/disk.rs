@@ -1,0 +1,197 @@
+//! The data disk as a stage of the boot: waited for as long as it takes, opened or formatted, mounted, and
+//! kept under the key that the configuration has.
+//!
+//! One worker does all that blocks. The boot may be broken off while it waits for the worker, as when the
+//! configuration changes; what the worker has begun, such as a format, it brings to its end, and whoever
+//! comes next waits for that.
+//!
+//! I/O: as `encrypted-disk` has it; starts the unit that lets go of the disk when the machine stops.
+
+mod advice;
+mod worker;
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use encrypted_disk::{Key, System};
+use tokio::sync::{Mutex, watch};
+use tokio::time::sleep;
+
+pub(super) use self::worker::settings;
+use self::worker::{Job, Worker};
+use super::Machine;
+use super::configuration::Configuration;
+use super::progress::Stage;
+use super::retry::{Backoff, until_done};
+use crate::config::disk::{Disk as Settings, KeySource};
+use crate::notify::Notifier;
+
+/// What closes the disk after everything that uses it, when the machine stops.
+const CLOSER: &str = "cvm-disk.service";
+
+/// A disk that is attached is found as soon as this.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The data disk is mounted, or the image has none.
+pub(super) struct Data(());
+
+/// The data disk, and who works on it.
+pub(super) struct DataDisk {
+    key: KeySource,
+    worker: Arc<Mutex<Worker>>,
+    confirmation: Arc<Confirmation>,
+    /// The key that the mounted disk has; none until it is mounted.
+    open: Arc<std::sync::Mutex<Option<Key>>>,
+    /// Why that is not the configuration's, as it was said last.
+    trouble: std::sync::Mutex<String>,
+}
+
+/// What an operator has typed to have a refused disk formatted: its serial. It waits for a disk to be there, and is
+/// good for one try then, whatever comes of it.
+type Confirmation = watch::Sender<Option<String>>;
+
+/// The keys of a configuration.
+pub(super) struct Keyring {
+    present: Key,
+    previous: Option<Key>,
+}
+
+impl DataDisk {
+    pub(super) fn new(
+        settings: &Settings,
+        root: &Path,
+        programs: &str,
+        notifier: &Arc<Notifier>,
+    ) -> Self {
+        let confirmation = Arc::new(Confirmation::new(None));
+        let open = Arc::default();
+        let worker = Worker::new(
+            settings,
+            root,
+            System::looking_in(programs),
+            Arc::clone(&confirmation),
+            Arc::clone(&open),
+            Arc::clone(notifier),
+        );
+        Self {
+            key: settings.key.clone(),
+            worker: Arc::new(Mutex::new(worker)),
+            confirmation,
+            open,
+            trouble: std::sync::Mutex::default(),
+        }
+    }
+
+    /// Takes an operator's word that the disk of this serial is to be formatted if it is refused for what is
+    /// on it. Another serial than the disk's has no effect, and is said.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the control socket will call it")
+    )]
+    pub(super) fn confirm_format(&self, serial: &str) {
+        self.confirmation.send_replace(Some(serial.to_owned()));
+    }
+
+    /// The disk's keys, by the configuration.
+    fn keys(&self, configuration: &Configuration) -> anyhow::Result<Keyring> {
+        let KeySource::Configuration { key, previous } = &self.key;
+        let parse = |name: &str| -> anyhow::Result<Option<Key>> {
+            let Some(text) = configuration.text(name)? else {
+                return Ok(None);
+            };
+            let key = Key::parse(&text).with_context(|| format!("use {name}"))?;
+            Ok(Some(key))
+        };
+        let previous = match previous {
+            Some(name) => parse(name)?,
+            None => None,
+        };
+        let present = parse(key)?.with_context(|| format!("{key} is missing"))?;
+        Ok(Keyring { present, previous })
+    }
+
+    /// Has the worker do this, after what it is doing.
+    async fn work<T: Send + 'static>(&self, job: Job<T>) -> anyhow::Result<T> {
+        let mut worker = Arc::clone(&self.worker).lock_owned().await;
+        // It goes on if nobody waits for it any more, and the lock with it.
+        let done = tokio::task::spawn_blocking(move || job(&mut worker));
+        done.await.context("wait for the work on the disk")?
+    }
+
+    fn open_key(&self) -> Option<Key> {
+        let open = self.open.lock();
+        open.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Until there is something typed that the worker has not taken.
+    async fn confirmed(&self) {
+        let mut typed = self.confirmation.subscribe();
+        // The sender is ours, so that this does not fail.
+        let _ = typed.wait_for(Option::is_some).await;
+    }
+
+    async fn attempt(&self, configuration: &Configuration) -> anyhow::Result<()> {
+        let keys = self.keys(configuration)?;
+        self.work(Box::new(move |worker| worker.mount(&keys))).await
+    }
+
+    /// Gives the mounted disk the key of the configuration, if that is another one. The old one stays if that
+    /// fails; the same failure is said once.
+    pub(super) async fn keep_key(&self, configuration: &Configuration) {
+        let Some(open) = self.open_key() else {
+            return;
+        };
+        let changed = match self.keys(configuration) {
+            Ok(keys) if keys.present == open => Ok(()),
+            Ok(keys) => {
+                self.work(Box::new(move |worker| worker.change_key(&keys.present)))
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        let text = changed.map_or_else(|error| format!("{error:#}"), |()| String::new());
+        let mut said = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said != text && !text.is_empty() {
+            tracing::error!("disk: its key stays as it was: {text}");
+        }
+        *said = text;
+    }
+}
+
+/// Waits until the disk is mounted. Without one in the drop-ins there is nothing to wait for.
+pub(super) async fn mounted(machine: &Machine, configuration: &Configuration) -> Data {
+    let Some(disk) = &machine.disk else {
+        return Data(());
+    };
+    if disk.open_key().is_some() {
+        disk.keep_key(configuration).await;
+        return Data(());
+    }
+    let mut stage = machine.begin("disk");
+    // Before the disk is open, so that it is never open without.
+    let close_later = async || machine.units.start(CLOSER).await;
+    until_done(&mut stage, close_later).await;
+    wait(disk, configuration, &mut stage).await;
+    stage.done("it is mounted");
+    Data(())
+}
+
+async fn wait(disk: &DataDisk, configuration: &Configuration, stage: &mut Stage<'_>) {
+    let mut backoff = Backoff::default();
+    while let Err(error) = disk.attempt(configuration).await {
+        let pause = match error.downcast_ref::<worker::NotFound>() {
+            Some(_) => LOOK,
+            None => backoff.next(),
+        };
+        stage.waits(&error, pause);
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = disk.confirmed() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
