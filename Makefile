@@ -93,7 +93,7 @@ lock-fuzz: setup ## Bring fuzz/Cargo.lock to the versions that Cargo.lock has
 	@cp Cargo.lock fuzz/Cargo.lock
 	@$(HERMETIC) cargo --net host -- update --workspace --manifest-path fuzz/Cargo.toml
 
-bench: image-buildernet ## Measure times, sizes and memory into build/bench
+bench: image-buildernet image-sim ## Measure times, sizes and memory into build/bench
 	@scripts/bench "$(OUTPUT)"
 
 reproduce: setup ## Build twice under differing conditions and compare every byte

@@ -10,4 +10,5 @@
 
 mod hub;
 mod node;
+mod secrets;
 mod stages;

@@ -125,6 +125,16 @@ impl Node {
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
+    /// Both programs' processes.
+    pub(crate) fn processes(&self) -> [u32; 2] {
+        [&self.boot, &self.attest].map(|child| child.id().unwrap())
+    }
+
+    /// Where all that they and their service manager write is.
+    pub(crate) fn directories(&self) -> [&Path; 2] {
+        [self.files.path(), self.keys.path()]
+    }
+
     /// SIGHUP, as a reload sends it.
     pub(crate) async fn reload(&self) {
         kill("-HUP", &self.boot).await;
@@ -245,7 +255,8 @@ fn own_address() -> SocketAddr {
 fn systemctl(directory: &Path) -> String {
     let path = directory.join("systemctl");
     let script = format!(
-        "#!/bin/sh\ncd {} || exit 1\ncase \"$*\" in\n\
+        "#!/bin/sh\ncd {} || exit 1\n\
+         {{ echo \"$*\"; env; }} >> called\ncase \"$*\" in\n\
          'try-reload-or-restart -- attest.service') kill -HUP \"$(cat pid)\" ;;\n\
          'start -- '*) echo \"$3\" >> started ;;\n\
          *) echo \"no such command: $*\" >&2; exit 1 ;;\nesac\n",
