@@ -16,7 +16,7 @@ use testkit::console::phases::phases;
 use testkit::console::stages::stages;
 
 use super::fault::Fault;
-use super::table::{Group, ROWS, Row};
+use super::table::{Group, Row, rows};
 use crate::checks::Checks;
 use crate::scripted::node::{CONFIGURED, Mark, Node, READY, UNCHANGED, said};
 use crate::scripted::world::{Context, World};
@@ -120,7 +120,7 @@ fn meet(world: &mut World<'_>, row: &Row) -> Result<Option<String>> {
 /// A new node meets faults of its hub one after the other, then those of its registration.
 fn first(context: &Context, checks: &mut Checks) -> Result<()> {
     let mut world = World::new(context, "first", false)?;
-    let faults: Vec<_> = ROWS.iter().filter(|row| row.is_first).collect();
+    let faults: Vec<_> = rows().filter(|row| row.is_first).collect();
     let registration: Vec<_> = Group::Registration.rows().collect();
     world.power_on(|_| {})?;
     checks.follow(world.node()?.host.machine.console());
