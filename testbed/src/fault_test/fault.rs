@@ -2,6 +2,7 @@
 //!
 //! I/O: see the simulated services.
 
+use std::mem::discriminant;
 use std::thread;
 use std::time::Duration;
 
@@ -71,6 +72,17 @@ impl Fault {
             Self::Clock(time) => host.clock = Some(time.to_owned()),
             _ => {}
         }
+    }
+
+    /// Whether applying this one ends `other`, because the same thing is wrong in another way.
+    pub(super) fn replaces(self, other: Self) -> bool {
+        let is_of_the_way = |fault| {
+            matches!(
+                fault,
+                Self::Closed | Self::Silent | Self::Noise | Self::Cut | Self::Stranger
+            )
+        };
+        discriminant(&self) == discriminant(&other) || is_of_the_way(self) && is_of_the_way(other)
     }
 
     /// Makes it wrong.
@@ -156,5 +168,20 @@ impl Fault {
             Self::NoTpm | Self::Clock(_) => bail!("{self:?}: the machine has to be restarted"),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_of_one_thing_replace_each_other() {
+        let answer = |status| Fault::Answer(Wrong::Status(status));
+        assert!(answer(500).replaces(answer(403)));
+        assert!(Fault::Closed.replaces(Fault::Stranger));
+        assert!(!Fault::Closed.replaces(answer(403)));
+        assert!(!Fault::Name(Leads::Other).replaces(Fault::Stranger));
+        assert!(!Fault::WrongAk.replaces(Fault::BusyTpm));
     }
 }

@@ -146,12 +146,16 @@ fn follow_one_another(
 ) -> Result<()> {
     let mut before: Option<Fault> = None;
     for row in rows {
-        if let Some(before) = before {
+        if before.is_some() {
             mark = world.node()?.mark();
-            before.mend(world)?;
         }
         row.fault.apply(world)?;
-        before = Some(row.fault);
+        // There is no moment at which nothing is wrong.
+        if let Some(before) = before.replace(row.fault)
+            && !row.fault.replaces(before)
+        {
+            before.mend(world)?;
+        }
         let words = [&[stage], row.says].concat();
         let line = world.node()?.says(mark, &words);
         checks.note(row.name, line.map(|line| Some(said(&line.text).to_owned())));

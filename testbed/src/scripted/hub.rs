@@ -265,6 +265,43 @@ mod tests {
 
     use super::*;
 
+    /// Asks as a node's proxy does, but for the evidence.
+    fn ask(hub: &ScriptedHub) -> Result<StatusCode, String> {
+        use attestation::tls::{Connector, Dial, NameCheck};
+        use attested_http::Upstream;
+        use attested_http::body::empty;
+        use attested_http::client::ClientSettings;
+
+        let runtime = Runtime::new().unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        let root = testkit::azure::hub::root().unwrap();
+        let root = CertificateDer::from_pem_slice(root.as_bytes()).unwrap();
+        roots.add(root).unwrap();
+        let check = NameCheck::new(NAME.try_into().unwrap(), roots).unwrap();
+        let http = vec![Http::Http2, Http::Http1];
+        let dial = Dial::RatlsNamed(check);
+        let connector = Connector::<Nobody, Nobody>::new(dial, None, http, Timeouts::CLIENT);
+        let target = format!("https://{}", hub.address()).parse().unwrap();
+        let upstream = Upstream::new(target, connector.unwrap(), ClientSettings::default());
+        let request = Request::get(CONFIGURATION).body(empty()).unwrap();
+        let answer = runtime.block_on(upstream.send(request));
+        let answer = answer.map(|answer| answer.response.status());
+        answer.map_err(|error| attested_http::Causes(&error).to_string())
+    }
+
+    #[test]
+    fn nodes_believe_the_hub_and_no_stranger() {
+        let now = SystemTime::now();
+        let start = |credentials| ScriptedHub::start(&credentials, json!({})).unwrap();
+        let hub = start(certify(NAME, now).unwrap());
+        assert_eq!(ask(&hub), Ok(StatusCode::OK));
+        let stranger = testkit::azure::hub::certify_by_a_stranger(NAME, now).unwrap();
+        let refused = ask(&start(stranger)).unwrap_err();
+        assert!(refused.contains("certificate was refused"), "{refused}");
+        let refused = ask(&start(certify("other.test", now).unwrap())).unwrap_err();
+        assert!(refused.contains("not valid for name"), "{refused}");
+    }
+
     #[test]
     fn answers_are_as_the_test_says() {
         if !needed::programs(&["curl"]) {
