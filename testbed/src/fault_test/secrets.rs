@@ -26,28 +26,24 @@ const CHUNK: usize = 1 << 20;
 
 /// Looks everywhere.
 pub(super) fn look(world: &World<'_>, checks: &mut Checks) -> Result<()> {
-    let needles = needles(&world.sample.secrets)?;
+    let needles = needles(world.sample.mark.as_bytes());
     checks.note("secrets-in-memory", control(world, &needles));
     checks.note("no-secret-is-served", served(world, &needles));
     checks.note("no-secret-in-files", files(world, &needles));
     Ok(())
 }
 
-/// Every secret as it is, in base64, and in hexadecimal.
-fn needles(secrets: &[String]) -> Result<Vec<Vec<u8>>> {
-    ensure!(!secrets.is_empty(), "the sample has no secrets");
-    let mut needles = Vec::new();
-    for secret in secrets {
-        let bytes = secret.as_bytes();
-        let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        needles.push(bytes.to_vec());
+/// What all secrets begin with: as it is, in hexadecimal, and in base64, wherever in a text it begins.
+fn needles(mark: &[u8]) -> Vec<Vec<u8>> {
+    let hexadecimal: String = mark.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut needles = vec![mark.to_vec(), hexadecimal.into_bytes()];
+    for skipped in 0..3 {
+        let rest = mark.get(skipped..).unwrap_or_default();
         // Without its end, which depends on what follows.
-        let whole = bytes.len() - bytes.len() % 3;
-        let encoded = BASE64_STANDARD.encode(bytes.get(..whole).unwrap_or_default());
-        needles.push(encoded.into_bytes());
-        needles.push(hexadecimal.into_bytes());
+        let whole = rest.get(..rest.len() - rest.len() % 3).unwrap_or_default();
+        needles.push(BASE64_STANDARD.encode(whole).into_bytes());
     }
-    Ok(needles)
+    needles
 }
 
 /// The node has them: what is looked for is what there is.
@@ -161,15 +157,20 @@ mod tests {
 
     #[test]
     fn needles_are_found_in_every_form_and_across_pieces() {
-        let secrets = ["not-a-secret-00-01".to_owned()];
-        let needles = needles(&secrets).unwrap();
-        let encoded = BASE64_STANDARD.encode("not-a-secret-00-01");
+        let mark = "not-a-secret-00-01";
+        let needles = needles(mark.as_bytes());
+        let encoded = [0, 1, 2].map(|before| {
+            let text = format!("{}{mark}...", "x".repeat(before));
+            BASE64_STANDARD.encode(text)
+        });
         for (text, expected) in [
             ("nothing", 0),
             ("xnot-a-secret-00-01x", 1),
             ("not-a-secret-00-02", 0),
             ("6e6f742d612d7365637265742d30302d3031", 1),
-            (encoded.as_str(), 1),
+            (encoded[0].as_str(), 1),
+            (encoded[1].as_str(), 1),
+            (encoded[2].as_str(), 1),
         ] {
             assert_eq!(
                 count(text.as_bytes(), &needles).unwrap(),
@@ -179,7 +180,7 @@ mod tests {
         }
         for before in [CHUNK - 25, CHUNK - 18, CHUNK - 5, CHUNK] {
             let mut long = vec![b'n'; before];
-            long.extend(secrets[0].as_bytes());
+            long.extend(mark.as_bytes());
             long.extend([b'.'; 40]);
             assert_eq!(count(&long[..], &needles).unwrap(), 1, "{before}");
         }
