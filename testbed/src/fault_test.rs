@@ -27,6 +27,7 @@ use crate::Common;
 use crate::checks::Checks;
 use crate::registers::predict_image;
 use crate::report::Header;
+use crate::run::memory;
 use crate::scripted::world::Context;
 use crate::signals::Signals;
 use crate::work::Work;
@@ -84,6 +85,8 @@ pub(crate) fn run(options: &Options, signals: Signals) -> Result<bool> {
         return Ok(true);
     }
     let chosen = choose(&options.only)?;
+    let jobs = options.jobs.clamp(1, chosen.len().max(1));
+    memory::ensure_enough(jobs, options.common.memory)?;
     let work = Work::new(options.common.run_dir.as_deref())?;
     // A copy: an image that is built anew in the meantime must not confuse the results.
     let name = options.common.image.file_name();
@@ -100,7 +103,7 @@ pub(crate) fn run(options: &Options, signals: Signals) -> Result<bool> {
         directory: work.path().to_owned(),
         signals,
     };
-    let played = play_all(&chosen, &context, options.jobs.max(1));
+    let played = play_all(&chosen, &context, jobs);
     let size = (context.memory, context.cpus);
     let header = Header::new(&context.image, context.accelerator, size, played.iter());
     let (passed, failed) = header.counts();
