@@ -4,6 +4,9 @@
 //! node refreshes its configuration. After each the node has to become ready again, and its disk must not
 //! have been made anew. The moments follow from a seed, which is printed.
 //!
+//! It is the machine that is cut off, with whatever it has not written yet: what it has written, the host
+//! keeps. A disk that loses what it has acknowledged is another test.
+//!
 //! I/O: starts hubs and nodes, kills QEMU; prints; writes the report.
 
 mod disk;
