@@ -19,7 +19,6 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde::Serialize;
-use serde_json::json;
 use testkit::console::phases::phases;
 use testkit::console::stages::stages;
 use testkit::machine::Accelerator;
@@ -133,7 +132,6 @@ struct Subject<'a> {
     ready_after: Duration,
     /// The disk as it was when the node was last ready, since the machine was new.
     disk: Option<Disk>,
-    changes: u32,
 }
 
 fn cut_and_boot(context: &Context, cuts: u32, seed: u64, checks: &mut Checks) -> Result<()> {
@@ -142,7 +140,6 @@ fn cut_and_boot(context: &Context, cuts: u32, seed: u64, checks: &mut Checks) ->
         context,
         ready_after: Duration::ZERO,
         disk: None,
-        changes: 0,
     };
     let mut moments = Moments::new(seed);
     // Without a cut: how long it takes, and that it can be.
@@ -191,13 +188,7 @@ impl Subject<'_> {
     fn cut(&mut self, kind: Kind, share: f64) -> Result<Option<String>> {
         match kind {
             Kind::Refresh => {
-                self.changes = self.changes.saturating_add(1);
-                let interval = format!("{}s", 15 + self.changes);
-                self.world.hub.change(|configuration| {
-                    if let Some(section) = configuration.get_mut("prometheus") {
-                        *section = json!({ "scrape_interval": interval });
-                    }
-                });
+                self.world.change_a_value()?;
                 let since = self.world.node()?.host.machine.started().elapsed();
                 self.cut_at(since + REFRESH.mul_f64(share))
             }

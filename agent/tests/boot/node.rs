@@ -38,7 +38,6 @@ pub(crate) struct Node {
     keys: TempDir,
     attest: Child,
     attests: PathBuf,
-    boots: PathBuf,
     boot: Child,
     local: SocketAddr,
     notified: Receiver<String>,
@@ -73,18 +72,19 @@ impl Node {
         let notified = UnixDatagram::bind(&notify).unwrap();
         let notified = read_all(notified);
 
+        let root = files.path().to_str().unwrap();
         let attest = attestation(&files, &attests).await;
-        systemctl(files.path());
+        let systemctl = systemctl(files.path());
         // When the image was built; and nothing that says what machine this is.
         fs::create_dir_all(files.path().join("usr/lib")).unwrap();
         fs::write(files.path().join("usr/lib/clock-epoch"), "").unwrap();
-        let boot = boot(&files, &boots);
+        let options = ["boot", "--root", root, "--systemctl", systemctl.as_str()];
+        let boot = spawn(&options, &boots, &files, Some(&notify));
         Self {
             files,
             keys,
             attest,
             attests,
-            boots,
             boot,
             local,
             notified,
@@ -130,7 +130,7 @@ impl Node {
         [&self.boot, &self.attest].map(|child| child.id().unwrap())
     }
 
-    /// Where all that they and their service manager write is.
+    /// Where all that they write is.
     pub(crate) fn directories(&self) -> [&Path; 2] {
         [self.files.path(), self.keys.path()]
     }
@@ -154,12 +154,6 @@ impl Node {
     pub(crate) async fn restart_attestation(&mut self) {
         self.attest.kill().await.unwrap();
         self.attest = attestation(&self.files, &self.attests).await;
-    }
-
-    /// Kills the boot and starts it again, as systemd does; its log begins anew.
-    pub(crate) async fn restart_boot(&mut self) {
-        self.boot.kill().await.unwrap();
-        self.boot = boot(&self.files, &self.boots);
     }
 
     pub(crate) async fn reload_attestation(&self) {
@@ -225,15 +219,6 @@ async fn attestation(files: &TempDir, config: &Path) -> Child {
     child
 }
 
-/// A boot whose service manager is a script, and which tells the socket `notify` how it does.
-fn boot(files: &TempDir, config: &Path) -> Child {
-    let path = |name| files.path().join(name);
-    let (root, systemctl, notify) = (files.path(), path("systemctl"), path("notify"));
-    let [root, systemctl] = [root, &systemctl].map(|path| path.to_str().unwrap());
-    let options = ["boot", "--root", root, "--systemctl", systemctl];
-    spawn(&options, config, files, Some(&notify))
-}
-
 /// Reads at once, as systemd does: its queue takes ten.
 fn read_all(socket: UnixDatagram) -> Receiver<String> {
     let (sender, receiver) = channel();
@@ -267,11 +252,10 @@ fn own_address() -> SocketAddr {
 }
 
 /// A service manager of two commands, which refuses all others.
-fn systemctl(directory: &Path) {
+fn systemctl(directory: &Path) -> String {
     let path = directory.join("systemctl");
     let script = format!(
-        "#!/bin/sh\ncd {} || exit 1\n\
-         {{ echo \"$*\"; env; }} >> called\ncase \"$*\" in\n\
+        "#!/bin/sh\ncd {} || exit 1\ncase \"$*\" in\n\
          'try-reload-or-restart -- attest.service') kill -HUP \"$(cat pid)\" ;;\n\
          'start -- '*) echo \"$3\" >> started ;;\n\
          *) echo \"no such command: $*\" >&2; exit 1 ;;\nesac\n",
@@ -279,6 +263,7 @@ fn systemctl(directory: &Path) {
     );
     fs::write(&path, script).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
 }
 
 fn spawn(options: &[&str], config: &Path, files: &TempDir, notify: Option<&Path>) -> Child {

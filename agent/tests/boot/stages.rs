@@ -159,28 +159,6 @@ async fn another_attestation_server_gets_the_same_certificate() {
 }
 
 #[tokio::test]
-async fn a_killed_boot_makes_the_node_ready_again_and_the_former_certificate_is_served_until_then()
-{
-    let hub = Hub::start([Answer::good(&configuration("node.example"))]).await;
-    let mut node = Node::start(&hub).await;
-    node.logged(READY, 1).await;
-    let first = node.certificate().await;
-    hub.answers([Answer::Is(500, String::new())]);
-    node.restart_boot().await;
-    node.logged("the hub answers 500", 1).await;
-    assert_eq!(node.certificate().await, first);
-    hub.answers([Answer::good(&configuration("node.example"))]);
-    node.logged(READY, 1).await;
-    // Keys are of one start.
-    let second = node.certificate().await;
-    assert_ne!(second, first);
-    let registered = hub.registered();
-    assert_eq!(registered.len(), 2);
-    assert_eq!(registered[1]["tls_cert"], second);
-    node.stop().await;
-}
-
-#[tokio::test]
 async fn a_refused_registration_is_tried_again_and_ready_waits_for_it() {
     let hub = Hub::start([Answer::good(&configuration("node.example"))]).await;
     hub.state.lock().unwrap().refusals = [500, 403].into();

@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use testkit::azure::wireserver::Health;
+use testkit::console::Line;
 use testkit::console::phases::phases;
 use testkit::console::stages::stages;
 
 use super::fault::Fault;
 use super::table::{Group, Row, rows};
 use crate::checks::Checks;
-use crate::scripted::node::{CONFIGURED, Mark, Node, READY, UNCHANGED, said};
+use crate::scripted::node::{CHANGED, CONFIGURED, Mark, Node, READY, said};
 use crate::scripted::world::{Context, World};
 
 /// One scene.
@@ -108,13 +109,17 @@ fn meet(world: &mut World<'_>, row: &Row) -> Result<Option<String>> {
     let line = world.node()?.says(mark, &words);
     // Also if it was not said: the next fault comes alone.
     row.fault.mend(world)?;
+    let gone_on = go_on(world).context("it does not go on");
     let line = line?;
-    let mark = world.node()?.mark();
-    world
-        .node()?
-        .says(mark, &[UNCHANGED])
-        .context("it does not go on")?;
+    gone_on?;
     Ok(Some(said(&line.text).to_owned()))
+}
+
+/// The node takes up what is changed now.
+fn go_on(world: &mut World<'_>) -> Result<Line> {
+    let mark = world.node()?.mark();
+    let member = world.change_a_value()?;
+    world.node()?.says(mark, &[CHANGED, member])
 }
 
 /// A new node meets faults of its hub one after the other, then those of its registration.
@@ -257,8 +262,8 @@ fn paused(world: &mut World<'_>, row: &Row) -> Result<Option<String>> {
     row.fault.apply(world)?;
     let mark = world.node()?.mark();
     row.fault.mend(world)?;
+    let line = go_on(world)?;
     let node = world.node()?;
-    let line = node.says(mark, &[UNCHANGED])?;
     let begun = node.has_said(mark, &["clock: begun"]);
     ensure!(!begun, "the boot was started again");
     ensure!(

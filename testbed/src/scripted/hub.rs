@@ -124,8 +124,8 @@ impl ScriptedHub {
     }
 
     /// Changes the configuration.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Value)) {
-        change(&mut lock(&self.script).configuration);
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Value) -> T) -> T {
+        change(&mut lock(&self.script).configuration)
     }
 
     /// The certificates that were registered, PEM, the latest last.

@@ -39,8 +39,8 @@ pub(crate) const CONFIGURED: &str =
     "configuration: fetched, and nothing that is required is missing";
 /// That the node is ready.
 pub(crate) const READY: &str = "ready: this node is ready";
-/// That a refresh has found what was there.
-pub(crate) const UNCHANGED: &str = "refresh: nothing has changed";
+/// That a refresh has found something else, before what that is.
+pub(crate) const CHANGED: &str = "refresh: changed: ";
 
 /// Where the hub's name leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result};
 use measurements::Prediction;
 use measurements::reference::{AttestationType, ReferenceValues};
+use serde_json::{Value, json};
 use testkit::azure::host::{AzureHost, Roots};
 use testkit::azure::hub::{NAME, certify, certify_by_a_stranger};
 use testkit::azure::way::Course;
@@ -61,6 +62,7 @@ pub(crate) struct World<'a> {
     /// One that has a certificate for another name.
     other: ScriptedHub,
     pub(crate) sample: Sample,
+    changes: u32,
 }
 
 impl<'a> World<'a> {
@@ -91,6 +93,7 @@ impl<'a> World<'a> {
             node: None,
             real: None,
             sample,
+            changes: 0,
         };
         if has_real {
             let hub = world.real_hub()?;
@@ -154,6 +157,29 @@ impl<'a> World<'a> {
     /// The scene's directory.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Has the node's hub hand out another value from now on; returns the member that it is in.
+    pub(crate) fn change_a_value(&mut self) -> Result<&'static str> {
+        self.changes = self.changes.saturating_add(1);
+        let interval = json!(format!("{}s", u64::from(self.changes) + 15));
+        let change = move |configuration: &mut Value| {
+            let value = configuration.pointer_mut("/prometheus/scrape_interval");
+            value.map(|value| *value = interval)
+        };
+        if self.real.is_none() {
+            self.hub.change(change).context("find the value")?;
+            return Ok("prometheus");
+        }
+        let file = self.directory.join("builder/configuration.json");
+        let text = std::fs::read_to_string(&file).context("read the node's configuration")?;
+        let mut configuration = serde_json::from_str(&text)?;
+        change(&mut configuration).context("find the value")?;
+        let text = serde_json::to_string_pretty(&configuration)?;
+        std::fs::write(&file, text).context("write the node's configuration")?;
+        let file = file.display().to_string();
+        self.admin(&["builder", "config", "set", Self::BUILDER, &file])?;
+        Ok("prometheus")
     }
 
     /// Runs a command of the real hub's admin.

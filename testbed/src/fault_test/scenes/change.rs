@@ -6,7 +6,7 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::{meet_pause, ready, since};
+use super::{go_on, meet_pause, ready, since};
 use crate::checks::Checks;
 use crate::fault_test::secrets;
 use crate::scripted::node::{Node, said};
@@ -19,23 +19,18 @@ pub(super) fn play(context: &Context, checks: &mut Checks) -> Result<()> {
     let mut world = World::new(context, "change", false)?;
     ready(&mut world, checks, "change")?;
     meet_pause(&mut world, checks)?;
-    checks.note("change-a-value", change_a_value(&world));
+    checks.note("change-a-value", change_a_value(&mut world));
     checks.note("change-the-name", change_the_name(&world));
     secrets::look(&world, checks)
 }
 
 /// Another value is taken up, and the certificate stays.
-fn change_a_value(world: &World<'_>) -> Result<Option<String>> {
+fn change_a_value(world: &mut World<'_>) -> Result<Option<String>> {
     let node = world.node()?;
     let before = node.certificate()?;
-    let mark = node.mark();
     let changed_at = node.host.machine.started().elapsed();
-    world.hub.change(|configuration| {
-        if let Some(section) = configuration.get_mut("prometheus") {
-            *section = json!({ "scrape_interval": "15s" });
-        }
-    });
-    let line = node.says(mark, &["refresh: changed: prometheus"])?;
+    let line = go_on(world)?;
+    let node = world.node()?;
     ensure!(
         node.certificate()? == before,
         "it serves another certificate"
