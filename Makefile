@@ -7,6 +7,9 @@
 # make run:
 #   NODES=N        so many nodes, 1 to 8 (default: 1)       STATE=DIR      keep disks, TPMs and the hub's database
 #   CONSOLE=1      show the nodes' consoles                 ONCE=1         end after the checks; the exit status tells
+#
+# make power-cut-test:
+#   CUTS=N         so many cuts (default: 4)                SEED=N         at these moments (default: others each time)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -22,7 +25,7 @@ INSIDE := $(HERMETIC) enter --
 # Images share a stage, and outputs a checksum file.
 .NOTPARALLEL:
 .PHONY: help setup lock tools image-base image-buildernet image-sim measurements measurements-base \
-	measurements-buildernet publish-measurements run test check fuzz lock-fuzz bench reproduce \
+	measurements-buildernet publish-measurements run test fault-test power-cut-test check fuzz lock-fuzz bench reproduce \
 	pool-export pool-import clean clean-cache
 
 help: ## This list
@@ -70,6 +73,15 @@ test: image-buildernet image-sim ## All tests: unit and integration, the image b
 	@scripts/azure-sim-test "$(OUTPUT)/buildernet-$(VERSION)-azure-tdx.vhd"
 	@scripts/sim-image-test "$(OUTPUT)"
 	@scripts/run-test "$(OUTPUT)/buildernet-sim-$(VERSION)-azure-tdx.vhd"
+	@scripts/fault-test "$(OUTPUT)/buildernet-sim-$(VERSION)-azure-tdx.vhd"
+	@scripts/power-cut-test "$(OUTPUT)/buildernet-sim-$(VERSION)-azure-tdx.vhd"
+
+fault-test: image-sim ## Make everything around a node fail, and mend it again
+	@scripts/fault-test "$(OUTPUT)/buildernet-sim-$(VERSION)-azure-tdx.vhd"
+
+power-cut-test: image-sim ## Cut a node's power at random moments; CUTS=40 before a release
+	@scripts/power-cut-test "$(OUTPUT)/buildernet-sim-$(VERSION)-azure-tdx.vhd" $(if $(CUTS),--cuts $(CUTS)) \
+		$(if $(SEED),--seed $(SEED))
 
 check: setup ## What CI holds every commit to, without booting: format, lints, tests, docs, licences, units
 	@scripts/check all
@@ -81,7 +93,7 @@ lock-fuzz: setup ## Bring fuzz/Cargo.lock to the versions that Cargo.lock has
 	@cp Cargo.lock fuzz/Cargo.lock
 	@$(HERMETIC) cargo --net host -- update --workspace --manifest-path fuzz/Cargo.toml
 
-bench: image-buildernet ## Measure times, sizes and memory into build/bench
+bench: image-buildernet image-sim ## Measure times, sizes and memory into build/bench
 	@scripts/bench "$(OUTPUT)"
 
 reproduce: setup ## Build twice under differing conditions and compare every byte

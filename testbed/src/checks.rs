@@ -10,6 +10,7 @@ use anyhow::Result;
 use serde::Serialize;
 use testkit::console::Console;
 use testkit::console::phases::Phase;
+use testkit::console::stages::Stage;
 
 use crate::session::Session;
 use boot::Boot;
@@ -95,6 +96,13 @@ impl Checks {
     /// The same of a machine without a session.
     pub(crate) fn boot_of(&mut self, name: &str, phases: &[(Phase, Duration)]) {
         self.boots.push(Boot::new(name, phases, None));
+    }
+
+    /// Records how long the stages of the boot took that was recorded last.
+    pub(crate) fn stages(&mut self, stages: &[Stage]) {
+        if let Some(boot) = self.boots.last_mut() {
+            boot.set_stages(stages);
+        }
     }
 
     /// How many checks passed and failed.

@@ -23,7 +23,7 @@ use testkit::azure::hub::certify;
 use testkit::child::{Child, dependent};
 
 pub(crate) use admin::{Admin, USER};
-pub(crate) use builder::Builder;
+pub(crate) use builder::{Builder, CONFIGURATION, SECRETS};
 
 use crate::relying_party::roots_flags;
 use crate::signals::starting;

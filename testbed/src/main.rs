@@ -11,13 +11,16 @@ mod azure_sim;
 mod boot_test;
 mod chain_test;
 mod checks;
+mod fault_test;
 mod hub;
+mod power_cut_test;
 mod profile_test;
 mod registers;
 mod relay;
 mod relying_party;
 mod report;
 mod run;
+mod scripted;
 mod session;
 mod signals;
 mod story;
@@ -64,6 +67,16 @@ enum Command {
     /// The guest reaches Azure's services and nothing else. Its evidence is made with test keys: who is
     /// not told to trust them refuses it. With `--run-dir`, logs, roots and the collateral stay there.
     AzureSim(azure_sim::Options),
+    /// Makes hub, network, metadata service, wireserver, TPM and clock fail around a node, and mends them
+    ///
+    /// The node has to say what is wrong, in the words of the table of `docs/operator.md`, and to go on by
+    /// itself. It wants the image of the profile `sim`. With `--run-dir`, logs stay in a directory for each scene.
+    FaultTest(fault_test::Options),
+    /// Cuts a node's power at random moments: it has to boot again, with what it had
+    ///
+    /// Of first boots, later boots, and while a changed configuration comes; the disk is kept. It wants the
+    /// image of the profile `sim`.
+    PowerCutTest(power_cut_test::Options),
 }
 
 /// What all subcommands ask for.
@@ -91,6 +104,8 @@ fn main() -> ExitCode {
         Command::ChainTest(options) => chain_test::run(&options, &signals),
         Command::ProfileTest(options) => profile_test::run(&options),
         Command::AzureSim(options) => azure_sim::run(&options, &signals),
+        Command::FaultTest(options) => fault_test::run(&options, signals),
+        Command::PowerCutTest(options) => power_cut_test::run(&options, signals),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -8,7 +8,7 @@
 //! I/O: starts hub and hosts; prints; files in the run and the state directory.
 
 mod facts;
-mod memory;
+pub(crate) mod memory;
 mod network;
 mod node;
 mod options;

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub mod phases;
+pub mod stages;
 
 /// One line, without its end and without terminal escapes.
 #[derive(Clone, Debug, PartialEq, Eq)]

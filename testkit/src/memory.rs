@@ -68,14 +68,9 @@ pub fn find_event_log(
     pcrs: &Pcrs,
     registers: &[u8],
 ) -> Result<FoundLog, MemoryError> {
-    let dump = machine.directory().join("memory");
     let mut seen = 0;
-    for (start, length) in pieces(machine.memory()) {
-        let arguments = json!({"val": start, "size": length, "filename": dump});
-        machine.execute("pmemsave", arguments)?;
-        let bytes = fs::read(&dump)?;
-        fs::remove_file(&dump)?;
-        for found in logs(&bytes) {
+    for piece in pieces_of(machine) {
+        for found in logs(&piece?) {
             seen += 1;
             let equal = |&register: &u8| {
                 found.log.replay(register.into()).sha256 == Some(pcrs.value(register))
@@ -86,6 +81,18 @@ pub fn find_event_log(
         }
     }
     Err(MemoryError::NotFound(seen))
+}
+
+/// The guest's memory below 4 GiB, piece by piece, from the top; neighbours overlap.
+pub fn pieces_of(machine: &Running) -> impl Iterator<Item = Result<Vec<u8>, MemoryError>> {
+    let dump = machine.directory().join("memory");
+    pieces(machine.memory()).map(move |(start, length)| {
+        let arguments = json!({"val": start, "size": length, "filename": dump});
+        machine.execute("pmemsave", arguments)?;
+        let bytes = fs::read(&dump)?;
+        fs::remove_file(&dump)?;
+        Ok(bytes)
+    })
 }
 
 /// Ranges that cover RAM below 4 GiB from the top, where firmware keeps its things, and overlap

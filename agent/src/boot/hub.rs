@@ -39,9 +39,14 @@ pub(super) struct Hub {
     name: &'static str,
 }
 
-/// An answer with which the hub says no.
+/// What the codes begin with by which this machine's proxy says that it has no answer of the hub's.
+const UNANSWERED: &str = "server_";
+
+/// An answer with which the hub says no, or the proxy in its place.
 #[derive(Deserialize)]
 struct Refusal {
+    #[serde(default)]
+    code: String,
     #[serde(default)]
     message: String,
     #[serde(default)]
@@ -124,6 +129,10 @@ impl Hub {
                 "{name} does not let this node in (403): no active measurement is this machine's, \
                  or no active builder has its address"
             ),
+            // Whoever looks for the trouble must not look for it at the hub alone.
+            StatusCode::BAD_GATEWAY if is_unanswered(&body) => {
+                bail!("no answer from {name}: {}", said(&body))
+            }
             _ => bail!("{name} answers {status}: {}", said(&body)),
         }
     }
@@ -135,6 +144,12 @@ async fn read(response: Response<Body>) -> anyhow::Result<(StatusCode, Zeroizing
     let body = body.map_err(|error| anyhow!("read the hub's answer: {error}"))?;
     let body: Bytes = body.to_bytes();
     Ok((status, Zeroizing::new(body.to_vec())))
+}
+
+/// Whether the proxy answers because it has no answer of the hub's. A hub could say the same of itself.
+fn is_unanswered(body: &[u8]) -> bool {
+    serde_json::from_slice::<Refusal>(body)
+        .is_ok_and(|refusal| refusal.code.starts_with(UNANSWERED))
 }
 
 /// The reason in an answer that is none of success. Of a body of another form, only how long it is:
@@ -161,6 +176,13 @@ mod tests {
             ("", "0 bytes that are no reason"),
         ] {
             assert_eq!(said(body.as_bytes()), expected);
+        }
+        for (body, expected) in [
+            (r#"{"code":"server_not_reached","message":"no"}"#, true),
+            (r#"{"code":"bad_answer","message":"no"}"#, false),
+            ("secret words", false),
+        ] {
+            assert_eq!(is_unanswered(body.as_bytes()), expected, "{body}");
         }
         let long = format!(r#"{{"message":"{}"}}"#, "ä".repeat(9000));
         assert_eq!(said(long.as_bytes()).chars().count(), SHOWN);

@@ -13,6 +13,7 @@ mod disk;
 mod hub;
 mod machine;
 mod node;
+mod secrets;
 mod signers;
 mod stages;
 mod switches;

@@ -199,6 +199,16 @@ impl Node {
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
+    /// Both programs' processes.
+    pub(crate) fn processes(&self) -> [u32; 2] {
+        [&self.boot, &self.attest].map(|child| child.id().unwrap())
+    }
+
+    /// Where all that they write is.
+    pub(crate) fn directories(&self) -> [&Path; 2] {
+        [self.files.path(), self.keys.path()]
+    }
+
     /// SIGHUP, as a reload sends it.
     pub(crate) async fn reload(&self) {
         kill("-HUP", &self.boot).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use testkit::console::phases::Phase;
+use testkit::console::stages::Stage;
 
 /// One boot: seconds from power-on to the beginning of each phase.
 #[derive(Debug, Serialize)]
@@ -15,6 +16,12 @@ pub(crate) struct Boot {
     phases: BTreeMap<&'static str, f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<f64>,
+    /// Seconds that each stage of the node's boot took.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    stages: BTreeMap<String, f64>,
+    /// Seconds from power-on to the end of the last of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ready: Option<f64>,
 }
 
 impl Boot {
@@ -31,7 +38,18 @@ impl Boot {
                 .map(|(phase, at)| (phase.name(), at.as_secs_f64()))
                 .collect(),
             certificate: certificate.map(|at| at.as_secs_f64()),
+            stages: BTreeMap::new(),
+            ready: None,
         }
+    }
+
+    /// Adds the stages of the node's boot.
+    pub(crate) fn set_stages(&mut self, stages: &[Stage]) {
+        let of_each = stages
+            .iter()
+            .map(|stage| (stage.name.clone(), stage.seconds));
+        self.stages = of_each.collect();
+        self.ready = stages.last().map(|stage| stage.done.as_secs_f64());
     }
 }
 

@@ -15,9 +15,9 @@ use super::Admin;
 const NETWORK: &str = "sim";
 
 /// What every node gets, but for its names; without secrets.
-const CONFIGURATION: &str = include_str!("../../data/configuration.json");
+pub(crate) const CONFIGURATION: &str = include_str!("../../data/configuration.json");
 /// Nobody's secrets.
-const SECRETS: &str = include_str!("../../data/secrets.json");
+pub(crate) const SECRETS: &str = include_str!("../../data/secrets.json");
 
 /// A node, as the hub knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

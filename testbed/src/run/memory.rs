@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 const BESIDE: u64 = 384;
 
 /// Fails if `nodes` with `memory` MiB each do not fit into what is available.
-pub(super) fn ensure_enough(nodes: usize, memory: u32) -> Result<()> {
+pub(crate) fn ensure_enough(nodes: usize, memory: u32) -> Result<()> {
     let table = std::fs::read_to_string("/proc/meminfo").context("read /proc/meminfo")?;
     let available = available(&table).context("understand /proc/meminfo")?;
     let nodes = u64::try_from(nodes).unwrap_or(u64::MAX);

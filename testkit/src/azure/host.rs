@@ -18,6 +18,7 @@ pub use start::HostError;
 use super::disk::{Attached, DataDisk};
 use super::imds;
 use super::network::{Network, OutOfReach, Traffic, Wire};
+use super::vtpm::Vtpm;
 use super::wireserver::{Faults, GoalState, Wireserver};
 use crate::machine::{Accelerator, Forward, Running};
 use crate::tee::Tee;
@@ -51,6 +52,8 @@ pub struct AzureHost {
     pub network: Network,
     /// The data disk.
     pub disk: DataDisk,
+    /// What the clock shows at power-on, as `2026-11-22T12:00:00`, UTC; `None` for this machine's time.
+    pub clock: Option<String>,
     /// What is wrong with the vTPM.
     pub vtpm: VtpmFault,
     /// What is wrong with the metadata service.
@@ -103,6 +106,7 @@ impl AzureHost {
                 .to_vec(),
             network: Network::new(),
             disk: DataDisk::default(),
+            clock: None,
             vtpm: VtpmFault::None,
             metadata: MetadataFaults::default(),
             goal_state: GoalState::of_machine("node-0"),
@@ -138,6 +142,8 @@ pub struct RunningHost {
     pub machine: Running,
     /// Its vTPM, also if the guest cannot use it.
     pub tpm: Tpm,
+    /// What the paravisor has left in it.
+    pub vtpm: Vtpm,
     /// The wireserver.
     pub wireserver: Wireserver,
     /// The metadata service.

@@ -48,6 +48,23 @@ pub fn root() -> Result<String, rcgen::Error> {
 ///
 /// rcgen's, if `name` is no DNS name.
 pub fn certify(name: &str, now: SystemTime) -> Result<Credentials, rcgen::Error> {
+    certify_by(&key(), name, now)
+}
+
+/// The same by an authority of the same name with another key, which nobody is told to trust.
+///
+/// # Errors
+///
+/// rcgen's, if `name` is no DNS name.
+pub fn certify_by_a_stranger(name: &str, now: SystemTime) -> Result<Credentials, rcgen::Error> {
+    let stranger = Key::derive(
+        SEED,
+        "somebody who says to be the certification authority of hubs",
+    );
+    certify_by(&stranger, name, now)
+}
+
+fn certify_by(key: &Key, name: &str, now: SystemTime) -> Result<Credentials, rcgen::Error> {
     let now = OffsetDateTime::from(now);
     let own = KeyPair::generate()?;
     let mut params = CertificateParams::new(vec![name.to_owned()])?;
@@ -57,8 +74,8 @@ pub fn certify(name: &str, now: SystemTime) -> Result<Credentials, rcgen::Error>
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
-    let (authority, key) = (authority(), key());
-    let certificate = params.signed_by(&own, &Issuer::from_params(&authority, &key))?;
+    let authority = authority();
+    let certificate = params.signed_by(&own, &Issuer::from_params(&authority, key))?;
     Ok(Credentials {
         certificate: certificate.pem(),
         key: own.serialize_pem(),
@@ -148,5 +165,8 @@ mod tests {
         };
         verify(NAME).unwrap();
         assert!(verify("hub.other.test").is_err());
+        let strangers = certify_by_a_stranger(NAME, SystemTime::now()).unwrap();
+        fs::write(&leaf, strangers.certificate).unwrap();
+        assert!(verify(NAME).is_err());
     }
 }

@@ -13,4 +13,5 @@ pub mod hub;
 pub mod imds;
 pub mod network;
 pub mod vtpm;
+pub mod way;
 pub mod wireserver;

@@ -10,11 +10,13 @@
 //!
 //! I/O: the TPM's socket; a Unix socket that the caller names.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -71,8 +73,15 @@ pub struct Vtpm {
     channel: Arc<Channel>,
     tee: Tee,
     machine: Machine,
+    reports_another: Arc<AtomicBool>,
     /// How long the paravisor takes to write a report anew; 3 s on Azure.
     pub refresh: Duration,
+}
+
+impl fmt::Debug for Vtpm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Vtpm")
+    }
 }
 
 impl Vtpm {
@@ -95,6 +104,7 @@ impl Vtpm {
             channel: Arc::new(Channel::connect(tpm.socket(), TIMEOUT)?),
             tee: tee.clone(),
             machine,
+            reports_another: Arc::default(),
             refresh: Duration::from_millis(100),
         };
         vtpm.put(HCL_REPORT, &vtpm.report([0; 64]))?;
@@ -113,7 +123,25 @@ impl Vtpm {
 
     /// The HCL report with these user data.
     pub fn report(&self, user_data: [u8; 64]) -> Vec<u8> {
+        if self.reports_another.load(Ordering::SeqCst) {
+            let another = Machine {
+                ek: None,
+                ..self.tee.machine()
+            };
+            return self.tee.hcl_report(&another, user_data);
+        }
         self.tee.hcl_report(&self.machine, user_data)
+    }
+
+    /// Has the report be about another key than the one at the AK's handle, or about that again. Also
+    /// while a machine runs.
+    ///
+    /// # Errors
+    ///
+    /// [`TpmError`] if the TPM refuses.
+    pub fn report_another_ak(&self, is_wanted: bool) -> Result<(), TpmError> {
+        self.reports_another.store(is_wanted, Ordering::SeqCst);
+        self.write(HCL_REPORT, &self.report([0; 64]))
     }
 
     /// Makes an index anew, with this content.

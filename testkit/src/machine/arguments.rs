@@ -57,6 +57,9 @@ impl Arguments {
         let variables = format!("if=pflash,unit=1,format=raw,file={variables}");
         self.add("-drive", variables);
         self.add("-device", "virtio-rng-pci");
+        if let Some(clock) = &machine.clock {
+            self.add("-rtc", format!("base={}", escape(clock)));
+        }
         if let Some(identity) = &machine.identity {
             self.identity(identity);
         }
@@ -328,6 +331,14 @@ mod tests {
         assert!(command_line(&machine).contains("tpm-crb"));
         machine.has_tpm = false;
         assert!(!command_line(&machine).contains("tpm"));
+    }
+
+    #[test]
+    fn clock_is_the_hosts_unless_it_is_set() {
+        let mut machine = machine("/i/node.vhd");
+        assert!(!command_line(&machine).contains("-rtc"));
+        machine.clock = Some("1999-12-31T23:59:00".to_owned());
+        assert!(command_line(&machine).contains("-rtc base=1999-12-31T23:59:00 "));
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Machine {
     pub identity: Option<Identity>,
     /// Whether there is a TPM for the guest.
     pub has_tpm: bool,
+    /// What the clock shows at power-on, as `2026-11-22T12:00:00`, UTC; `None` for this machine's time.
+    pub clock: Option<String>,
     /// Strings in the SMBIOS table of type 11, which systemd and its stub read.
     pub smbios_strings: Vec<String>,
     /// Items of QEMU's firmware configuration device: name and value.
@@ -172,6 +174,7 @@ impl Machine {
             network: None,
             identity: None,
             has_tpm: true,
+            clock: None,
             smbios_strings: Vec::new(),
             fw_cfg: Vec::new(),
             devices: Vec::new(),

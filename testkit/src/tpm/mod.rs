@@ -9,6 +9,7 @@
 pub mod client;
 pub mod control;
 pub mod extends;
+mod obstacle;
 pub mod proxy;
 mod watch;
 pub mod wire;
@@ -23,6 +24,7 @@ pub use client::{Bank, Client, Pcrs};
 use crate::child::{Child, ToolError, dependent};
 use control::Channel;
 use extends::Extends;
+use obstacle::Obstacle;
 use watch::Watchers;
 
 /// How long swtpm may take until it listens.
@@ -72,6 +74,7 @@ pub struct Tpm {
     socket: PathBuf,
     extends: Extends,
     watchers: Watchers,
+    obstacle: Obstacle,
     // Last field: dropped after the shutdown command has been sent.
     swtpm: Child,
 }
@@ -104,10 +107,12 @@ impl Tpm {
         let swtpm = Child::spawn(&mut command)?;
         let channel = Arc::new(Channel::connect(&control, START_TIMEOUT)?);
         let (extends, watchers) = (Extends::default(), Watchers::default());
+        let obstacle = Obstacle::default();
         let machines = proxy::Machines {
             channel: Arc::clone(&channel),
             extends: extends.clone(),
             watchers: watchers.clone(),
+            obstacle: obstacle.clone(),
         };
         proxy::listen(&socket, machines)?;
         Ok(Self {
@@ -115,6 +120,7 @@ impl Tpm {
             socket,
             extends,
             watchers,
+            obstacle,
             swtpm,
         })
     }
@@ -145,6 +151,12 @@ impl Tpm {
     /// machine sees the answer.
     pub fn watch(&self, watcher: impl Fn(&[u8]) + Send + Sync + 'static) {
         self.watchers.add(watcher);
+    }
+
+    /// Has the commands of these codes answered by "retry" when a machine gives them, from now on; no
+    /// codes, and all are obeyed again. Our own commands always are.
+    pub fn be_busy(&self, codes: impl IntoIterator<Item = u32>) {
+        self.obstacle.set(codes);
     }
 
     /// A client whose commands are serialised with the guest's.

@@ -22,6 +22,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use super::control::read_tpm_message;
 use super::control::{CMD_INIT, CMD_SET_DATAFD, CMD_SHUTDOWN, Channel, MAX_MESSAGE, SUCCESS};
 use super::extends::{Extend, Extends};
+use super::obstacle::Obstacle;
 use super::watch::Watchers;
 use super::wire::Fields;
 
@@ -32,6 +33,7 @@ pub struct Machines {
     /// What they extend is added to this.
     pub(super) extends: Extends,
     pub(super) watchers: Watchers,
+    pub(super) obstacle: Obstacle,
 }
 
 /// Listens on `path` for machines, one after another, until the process ends.
@@ -86,7 +88,10 @@ impl Machines {
     fn relay_data(&self, mut machine: UnixStream) -> io::Result<()> {
         loop {
             let command = read_tpm_message(&mut machine)?;
-            let response = self.channel.transact(&command)?;
+            let response = match self.obstacle.refusal(&command) {
+                Some(refusal) => refusal,
+                None => self.channel.transact(&command)?,
+            };
             if Fields::of_response(0, &response).is_ok() {
                 // What cannot be read is not written down, and missed when the list is replayed.
                 if let Ok(Some(extend)) = Extend::parse(&command) {

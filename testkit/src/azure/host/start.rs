@@ -12,10 +12,9 @@ use super::{ASSET_TAG, AzureHost, Roots, RunningHost, VtpmFault};
 use crate::azure::disk::DiskError;
 use crate::azure::imds::Imds;
 use crate::azure::network::{METADATA, OutOfReach, WIRESERVER};
-use crate::azure::vtpm::{self, HCL_REPORT, USER_DATA, Vtpm};
+use crate::azure::vtpm::{self, USER_DATA, Vtpm};
 use crate::azure::wireserver::Wireserver;
 use crate::machine::{self, Identity, MachineError, VARIABLES};
-use crate::tee::Machine;
 use crate::tpm::{Tpm, TpmError};
 
 /// Where both of Azure's services answer.
@@ -78,7 +77,7 @@ impl AzureHost {
         self.disk.make(&image)?;
         let roots = Roots::write(&self.tee, run).map_err(preparing("the roots"))?;
 
-        let tpm = self.start_tpm(run, state)?;
+        let (tpm, vtpm) = self.provision(run, state)?;
         let wireserver = Wireserver::start(self.goal_state.clone(), self.wireserver.clone())
             .map_err(preparing("the wireserver"))?;
         let metadata = self.metadata()?;
@@ -96,6 +95,7 @@ impl AzureHost {
             network: Some(closed),
             identity: Some(self.identity()),
             has_tpm: self.vtpm != VtpmFault::Missing,
+            clock: self.clock.clone(),
             devices: self.disk.devices(image.clone()),
             echo: self.echo,
             ..machine::Machine::new(self.image.clone(), variables)
@@ -105,6 +105,7 @@ impl AzureHost {
             disk: self.disk.attach(&machine, &image),
             machine,
             tpm,
+            vtpm,
             wireserver,
             metadata,
             roots,
@@ -133,29 +134,27 @@ impl AzureHost {
     ///
     /// [`HostError::Tpm`] if there is no swtpm or it refuses.
     pub fn start_tpm(&self, run: &Path, state: &Path) -> Result<Tpm, HostError> {
+        Ok(self.provision(run, state)?.0)
+    }
+
+    fn provision(&self, run: &Path, state: &Path) -> Result<(Tpm, Vtpm), HostError> {
         let tpm = Tpm::start(&state.join("tpm"), run)?;
         tpm.power_on()?;
         tpm.client().forget_ak()?;
         let vtpm = Vtpm::provision(&tpm, &self.tee)?;
-        match self.vtpm {
-            VtpmFault::WrongAk => {
-                let another = Machine {
-                    ek: None,
-                    ..self.tee.machine()
-                };
-                let report = self.tee.hcl_report(&another, [0; 64]);
-                vtpm.write(HCL_REPORT, &report)?;
-            }
-            VtpmFault::None | VtpmFault::Missing => tpm.watch(move |command| {
-                if is_user_data(command) {
-                    let vtpm = vtpm.clone();
-                    // Not in the guest's way; if it fails, the report stays as it was.
-                    thread::spawn(move || vtpm.take_up_user_data());
-                }
-            }),
+        if self.vtpm == VtpmFault::WrongAk {
+            vtpm.report_another_ak(true)?;
         }
+        let paravisor = vtpm.clone();
+        tpm.watch(move |command| {
+            if is_user_data(command) {
+                let paravisor = paravisor.clone();
+                // Not in the guest's way; if it fails, the report stays as it was.
+                thread::spawn(move || paravisor.take_up_user_data());
+            }
+        });
         tpm.client().shutdown()?;
-        Ok(tpm)
+        Ok((tpm, vtpm))
     }
 
     fn metadata(&self) -> Result<Imds, HostError> {

@@ -28,6 +28,7 @@ pub type Traffic = BTreeMap<Destination, u64>;
 #[derive(Clone, Debug, Default)]
 pub struct Wire {
     traffic: Arc<Mutex<Traffic>>,
+    names: Arc<Mutex<BTreeMap<String, Ipv4Addr>>>,
     /// To QEMU's user network; nothing before it has connected.
     to_network: Arc<Mutex<Option<UnixStream>>>,
 }
@@ -40,11 +41,14 @@ impl Wire {
         names: BTreeMap<String, Ipv4Addr>,
     ) -> io::Result<Self> {
         let (guest, network) = (listen(guest)?, listen(network)?);
-        let wire = Self::default();
+        let wire = Self {
+            names: Arc::new(Mutex::new(names)),
+            ..Self::default()
+        };
         let of_thread = wire.clone();
         thread::spawn(move || {
             // One machine; an error means that it has gone.
-            let _ = of_thread.connect(&guest, &network, &names);
+            let _ = of_thread.connect(&guest, &network);
         });
         Ok(wire)
     }
@@ -54,6 +58,18 @@ impl Wire {
     pub fn traffic(&self) -> Traffic {
         let traffic = self.traffic.lock();
         traffic.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has a name lead elsewhere from now on, or nowhere: then it does not exist. The guest may remember
+    /// the former answer for a second.
+    pub fn set_name(&self, name: &str, address: Option<Ipv4Addr>) {
+        let names = self.names.lock();
+        let mut names = names.unwrap_or_else(PoisonError::into_inner);
+        let name = name.to_ascii_lowercase();
+        match address {
+            Some(address) => names.insert(name, address),
+            None => names.remove(&name),
+        };
     }
 
     /// Sends a datagram into QEMU's user network as if the guest did, to try whether it goes on.
@@ -74,12 +90,7 @@ impl Wire {
         }
     }
 
-    fn connect(
-        &self,
-        guest: &UnixListener,
-        network: &UnixListener,
-        names: &BTreeMap<String, Ipv4Addr>,
-    ) -> io::Result<()> {
+    fn connect(&self, guest: &UnixListener, network: &UnixListener) -> io::Result<()> {
         let (mut guest, _) = guest.accept()?;
         let (mut from_network, _) = network.accept()?;
         let to_network = from_network.try_clone()?;
@@ -95,7 +106,7 @@ impl Wire {
         });
         loop {
             let frame = read_frame(&mut guest)?;
-            match self.answer(&frame, names) {
+            match self.answer(&frame) {
                 Some(Some(answer)) => write_locked(&to_guest, &answer)?,
                 Some(None) => {}
                 None => self.pass_on(&frame)?,
@@ -104,7 +115,7 @@ impl Wire {
     }
 
     /// Counts a frame of the guest; for what is ours to answer, returns the answer if there is one.
-    fn answer(&self, frame: &[u8], names: &BTreeMap<String, Ipv4Addr>) -> Option<Option<Vec<u8>>> {
+    fn answer(&self, frame: &[u8]) -> Option<Option<Vec<u8>>> {
         let packet = Packet::parse(frame)?;
         if let Some(destination) = packet.destination() {
             let traffic = self.traffic.lock();
@@ -118,7 +129,9 @@ impl Wire {
             return Some(answer.and_then(|answer| packet.broadcast(dhcp::SERVER, &answer)));
         }
         if packet.to == SocketAddrV4::new(RESOLVER, 53) {
-            let answer = dns::answer(names, content);
+            let names = self.names.lock();
+            let names = names.unwrap_or_else(PoisonError::into_inner);
+            let answer = dns::answer(&names, content);
             return Some(answer.and_then(|answer| packet.answer(&answer)));
         }
         None
@@ -188,6 +201,14 @@ mod tests {
             (Destination::Udp(resolver), 1),
         ];
         assert_eq!(wire.traffic(), expected.into());
+
+        // A name can lead elsewhere, and stop to exist.
+        wire.set_name("hub", Some(Ipv4Addr::new(168, 2, 2, 2)));
+        write_frame(&mut guest, &datagram(resolver, query)).unwrap();
+        assert!(read_frame(&mut guest).unwrap().ends_with(&[168, 2, 2, 2]));
+        wire.set_name("HUB", None);
+        write_frame(&mut guest, &datagram(resolver, query)).unwrap();
+        assert!(!read_frame(&mut guest).unwrap().ends_with(&[168, 2, 2, 2]));
 
         wire.send_as_guest(other, b"try").unwrap();
         let tried = read_frame(&mut network).unwrap();

@@ -1,0 +1,224 @@
+//! The node, the ways between it and its hubs, and what it says.
+//!
+//! What a node does by itself is seen from outside only: on its console, at its ports, and by whom it
+//! asks. So every wait here is for a line of the console, after a mark; nothing is waited for by time.
+//!
+//! I/O: starts the host; listens on loopback.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use testkit::azure::host::{AzureHost, RunningHost};
+use testkit::azure::hub::NAME;
+use testkit::azure::way::{Course, Way};
+use testkit::console::Line;
+use testkit::fetch::{fetch_insecure, local};
+
+use crate::session::ATTESTATION_PORT;
+use crate::signals::Signals;
+
+/// How the hub is reached from inside: an address that QEMU forwards, and the port of its URL.
+const HUB: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(168, 20, 0, 1), 443);
+/// The same of a machine that is not the hub.
+const OTHER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(168, 20, 0, 2), 443);
+/// An address that nobody answers at.
+const NOBODY: Ipv4Addr = Ipv4Addr::new(168, 20, 0, 3);
+
+/// What every line of the boot has on the console.
+const AGENT: &str = "cvm-agent[";
+/// How often it is looked whether the machine has ended.
+const POLL: Duration = Duration::from_millis(500);
+/// How long one attempt to reach the node may take.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// That the configuration is there, on the console.
+pub(crate) const CONFIGURED: &str =
+    "configuration: fetched, and nothing that is required is missing";
+/// That the node is ready.
+pub(crate) const READY: &str = "ready: this node is ready";
+/// That a refresh has found something else, before what that is.
+pub(crate) const CHANGED: &str = "refresh: changed: ";
+
+/// Where the hub's name leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leads {
+    /// To the hub.
+    Hub,
+    /// To a machine that is not the hub.
+    Other,
+    /// To an address that nobody answers at.
+    Nobody,
+    /// Nowhere: there is no such name.
+    Nowhere,
+}
+
+/// What is to be started.
+pub(crate) struct Plan {
+    pub(crate) host: AzureHost,
+    /// Logs.
+    pub(crate) run: PathBuf,
+    /// What outlasts a boot.
+    pub(crate) state: PathBuf,
+    /// Where the hub is.
+    pub(crate) hub: SocketAddrV4,
+    /// Where the machine is that is not the hub.
+    pub(crate) other: SocketAddrV4,
+}
+
+/// A place on the console; what is looked for comes after it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark(usize);
+
+/// A running node. The machine is dropped, and so ended, before the ways.
+pub(crate) struct Node {
+    pub(crate) host: RunningHost,
+    way: Way,
+    _other: Way,
+    patience: Duration,
+    signals: Signals,
+}
+
+impl Node {
+    /// Starts it. Each wait may take as long as `patience`.
+    pub(crate) fn start(plan: Plan, patience: Duration, signals: &Signals) -> Result<Self> {
+        let Plan { mut host, .. } = plan;
+        let way = Way::start(Course::To(plan.hub)).context("make a way to the hub")?;
+        let other = Way::start(Course::To(plan.other)).context("make a way to another machine")?;
+        host.reach(HUB, Some(NAME), way.address())?;
+        host.reach(OTHER, None, other.address())?;
+        let host = host
+            .start(&plan.run, &plan.state)
+            .context("start the node")?;
+        Ok(Self {
+            host,
+            way,
+            _other: other,
+            patience,
+            signals: signals.clone(),
+        })
+    }
+
+    /// Changes what becomes of connections to the hub, and ends those that are open.
+    pub(crate) fn lead(&self, course: Course) {
+        self.way.set(course);
+    }
+
+    /// Ends the connections to the hub, so that the next request takes a new one.
+    pub(crate) fn disconnect(&self) {
+        self.way.set(self.way.course());
+    }
+
+    /// Has the hub's name lead somewhere, and ends the connections.
+    pub(crate) fn resolve(&self, leads: Leads) {
+        let address = match leads {
+            Leads::Hub => Some(*HUB.ip()),
+            Leads::Other => Some(*OTHER.ip()),
+            Leads::Nobody => Some(NOBODY),
+            Leads::Nowhere => None,
+        };
+        self.host.wire().set_name(NAME, address);
+        self.disconnect();
+    }
+
+    /// The console's end.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark(self.host.machine.console().lines().len())
+    }
+
+    /// The console's beginning.
+    pub(crate) fn power_on(&self) -> Mark {
+        Mark(0)
+    }
+
+    /// Waits until the boot says all of these words in one line, and returns it.
+    pub(crate) fn says(&self, mark: Mark, words: &[&str]) -> Result<Line> {
+        let end = Instant::now() + self.patience;
+        let console = self.host.machine.console();
+        loop {
+            let limit = POLL.min(end.saturating_duration_since(Instant::now()));
+            let found = console.wait(limit, |lines| {
+                let mut after = lines.iter().skip(mark.0);
+                after.find(|line| is_said(&line.text, words)).cloned()
+            });
+            if let Some(line) = found {
+                return Ok(line);
+            }
+            if let Some(status) = self.host.machine.ended() {
+                bail!("the machine ended ({status}) before it said {words:?}");
+            }
+            if self.signals.stop() {
+                bail!("interrupted before it said {words:?}");
+            }
+            if Instant::now() >= end {
+                bail!(
+                    "it has not said {words:?} within {} s",
+                    self.patience.as_secs()
+                );
+            }
+        }
+    }
+
+    /// Whether the boot has said these words since.
+    pub(crate) fn has_said(&self, mark: Mark, words: &[&str]) -> bool {
+        let lines = self.host.machine.console().lines();
+        let mut after = lines.iter().skip(mark.0);
+        after.any(|line| is_said(&line.text, words))
+    }
+
+    /// What it serves to whoever asks for its certificate.
+    pub(crate) fn certificate(&self) -> Result<String> {
+        self.fetch("/cert")
+    }
+
+    /// What it answers on its attested port.
+    pub(crate) fn fetch(&self, path: &str) -> Result<String> {
+        let port = self.host.machine.forward_tcp(ATTESTATION_PORT)?;
+        let body = fetch_insecure(local(port), path, ANSWER);
+        let body = body.with_context(|| format!("fetch {path}"))?;
+        String::from_utf8(body).with_context(|| format!("read {path}"))
+    }
+
+    /// Waits until something is so.
+    pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) -> Result<()> {
+        let end = Instant::now() + self.patience;
+        while !is_so() {
+            if let Some(status) = self.host.machine.ended() {
+                bail!("{what}: the machine ended ({status})");
+            }
+            if self.signals.stop() || Instant::now() >= end {
+                bail!("{what}: not within {} s", self.patience.as_secs());
+            }
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+}
+
+fn is_said(line: &str, words: &[&str]) -> bool {
+    line.contains(AGENT) && words.iter().all(|words| line.contains(words))
+}
+
+/// What the boot said, without what the console puts before it.
+pub(crate) fn said(line: &str) -> &str {
+    let rest = line.split_once(AGENT).map(|(_, rest)| rest);
+    let said = rest.and_then(|rest| rest.split_once("]: "));
+    said.map_or(line, |(_, said)| said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_boot_is_listened_to_and_all_words_count() {
+        let line = "[   67.379462] cvm-agent[380]: clock: plausible, after 0.0 s";
+        assert!(is_said(line, &["clock: ", "plausible"]));
+        assert!(!is_said(line, &["clock: ", "implausible"]));
+        assert!(!is_said("systemd[1]: clock: plausible", &["clock: "]));
+        assert_eq!(said(line), "clock: plausible, after 0.0 s");
+        assert_eq!(said("else"), "else");
+    }
+}
