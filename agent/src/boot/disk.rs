@@ -104,9 +104,14 @@ impl DataDisk {
             let key = Key::parse(&text).with_context(|| format!("use {name}"))?;
             Ok(Some(key))
         };
-        let previous = match previous {
-            Some(name) => parse(name)?,
-            None => None,
+        let is_set = |name: &str| -> anyhow::Result<bool> {
+            let text = configuration.text(name)?;
+            Ok(text.is_some_and(|text| !text.is_empty()))
+        };
+        // One that is not needed any more may be left empty.
+        let previous = match previous.as_ref() {
+            Some(name) if is_set(name)? => parse(name)?,
+            _ => None,
         };
         let present = parse(key)?.with_context(|| format!("{key} is missing"))?;
         Ok(Keyring { present, previous })

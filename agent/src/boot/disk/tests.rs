@@ -97,6 +97,24 @@ async fn what_was_begun_is_brought_to_its_end_by_one_worker() {
     assert!(disk.open_key().is_some());
 }
 
+#[test]
+fn a_previous_key_may_be_missing_or_empty_but_not_wrong() {
+    let disk = disk(&Machine::azure());
+    let keys = |previous: serde_json::Value| {
+        let json = json!({ "disk": { "key": KEY, "previous": previous } }).to_string();
+        disk.keys(&Configuration::parse(json.as_bytes(), &[].into()).unwrap())
+    };
+    assert!(keys("".into()).unwrap().previous.is_none());
+    assert!(disk.keys(&configuration(KEY)).unwrap().previous.is_none());
+    assert!(keys(OTHER_KEY.into()).unwrap().previous.is_some());
+    for wrong in [json!("short"), json!(7)] {
+        let error = keys(wrong).err().unwrap();
+        assert!(format!("{error:#}").contains("disk.previous"), "{error:#}");
+    }
+    let error = disk.keys(&Configuration::empty()).err().unwrap();
+    assert_eq!(error.to_string(), "disk.key is missing");
+}
+
 #[tokio::test]
 async fn a_disk_that_keeps_its_previous_key_is_known_by_it() {
     let machine = Machine::azure();
