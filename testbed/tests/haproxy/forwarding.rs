@@ -4,10 +4,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, plain};
+use crate::client::{Client, plain, settings};
 use crate::limits::PLENTY;
 use crate::proxy::{Proxy, limited, wait};
 use crate::rendered::sample;
@@ -52,6 +53,24 @@ fn both_ports_show_the_certificate_by_tls_1_3_only_and_lead_to_their_upstreams()
             let mut client = connect(&rustls::version::TLS13).unwrap();
             client.get().unwrap().status == 503
         });
+    }
+}
+
+/// Who resumed a session would not notice that the certificate is another by now.
+#[test]
+fn whoever_comes_again_is_shown_the_certificate_again() {
+    if !crate::is_there() {
+        return;
+    }
+    let proxy = Proxy::start(&limited(&PLENTY, &[]));
+    for port in [proxy.user, proxy.system] {
+        let settings = settings(&rustls::version::TLS13, &proxy.certificate);
+        for _ in 0..3 {
+            let mut client = Client::connect_as(Arc::clone(&settings), ME, port).unwrap();
+            assert!(client.was_shown_the_certificate());
+            // What a server offers for the next time comes with its first answer.
+            assert_eq!(client.get().unwrap().status, 200);
+        }
     }
 }
 
