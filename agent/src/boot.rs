@@ -162,7 +162,7 @@ async fn make(
     let identity = identity(machine, configuration, &mut done.identity).await;
     let served = hand_over(machine, identity).await;
     let rendered = render(machine, configuration, &served).await;
-    switches::stop(machine, configuration, &rendered).await;
+    let switches = switches::stop(machine, configuration, &rendered).await;
     register(machine, identity, &served, &mut done.registered).await;
     if let Some(clock) = clock {
         clock::synchronise(machine, clock).await;
@@ -184,7 +184,7 @@ async fn make(
     };
     tokio::select! {
         never = watch => never,
-        never = switches::keep(machine, configuration, &rendered) => match never {},
+        never = switches::keep(machine, switches) => match never {},
         never = signers::keep(machine, identity, &served, &mut done.signers) => match never {},
     }
 }
