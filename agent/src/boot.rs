@@ -163,7 +163,13 @@ async fn make(
     let served = hand_over(machine, identity).await;
     let rendered = render(machine, configuration, &served).await;
     let switches = switches::stop(machine, configuration, &rendered).await;
-    register(machine, identity, &served, &mut done.registered).await;
+    register(
+        machine,
+        identity,
+        (&served, &rendered),
+        &mut done.registered,
+    )
+    .await;
     if let Some(clock) = clock {
         clock::synchronise(machine, clock).await;
     }
@@ -246,11 +252,11 @@ async fn render(machine: &Machine, configuration: &Configuration, served: &Serve
     rendered
 }
 
-/// Tells the hub.
+/// Tells the hub, when services have all that the node's peers may ask for.
 async fn register(
     machine: &Machine,
     identity: &Identity,
-    served: &Served,
+    (served, _): (&Served, &Rendered),
     done: &mut Option<String>,
 ) {
     let settings = machine.config.boot.registration.as_ref();
