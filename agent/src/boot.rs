@@ -195,8 +195,14 @@ async fn make(
     let identity = identity(machine, configuration, &data, &mut done.identity).await;
     let served = hand_over(machine, identity).await;
     let rendered = render(machine, configuration, &served).await;
-    switches::stop(machine, configuration, &rendered).await;
-    register(machine, identity, &served, &mut done.registered).await;
+    let switches = switches::stop(machine, configuration, &rendered).await;
+    register(
+        machine,
+        identity,
+        (&served, &rendered),
+        &mut done.registered,
+    )
+    .await;
     if let Some(clock) = clock {
         clock::synchronise(machine, clock).await;
     }
@@ -231,7 +237,7 @@ async fn make(
     tokio::select! {
         () = watch => {}
         never = disk => match never {},
-        never = switches::keep(machine, configuration, &rendered) => match never {},
+        never = switches::keep(machine, switches) => match never {},
         never = signers::keep(machine, identity, &served, &mut done.signers) => match never {},
     }
 }
@@ -293,11 +299,11 @@ async fn render(machine: &Machine, configuration: &Configuration, served: &Serve
     rendered
 }
 
-/// Tells the hub.
+/// Tells the hub, when services have all that the node's peers may ask for.
 async fn register(
     machine: &Machine,
     identity: &Identity,
-    served: &Served,
+    (served, _): (&Served, &Rendered),
     done: &mut Option<String>,
 ) {
     let settings = machine.config.boot.registration.as_ref();

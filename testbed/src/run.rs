@@ -14,6 +14,7 @@ mod node;
 mod options;
 mod page;
 mod registration;
+mod services;
 
 use std::fs::File;
 use std::path::Path;

@@ -6,6 +6,7 @@
 //!
 //! I/O: reads templates; writes files below `/run`; runs checkers; has units reload and restart.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -173,22 +174,18 @@ fn run(checker: Checker<'_>) -> io::Result<ExitStatus> {
 
 /// Has units take up their files. One that fails keeps no other from its own.
 async fn tell(changes: &mut Changes, units: &Units) -> anyhow::Result<()> {
-    let owned = |units: std::collections::BTreeSet<&str>| -> Vec<String> {
-        units.into_iter().map(str::to_owned).collect()
-    };
+    let owned = |units: BTreeSet<&str>| units.into_iter().map(str::to_owned).collect::<Vec<_>>();
     let (restart, reload) = (owned(changes.restart()), owned(changes.reload()));
     let mut failures = Vec::new();
-    for (unit, is_restart) in restart
-        .iter()
-        .map(|unit| (unit, true))
-        .chain(reload.iter().map(|unit| (unit, false)))
-    {
-        let told = match is_restart {
-            true => units.restart(unit).await,
-            false => units.reload(unit).await,
-        };
-        match told {
-            Ok(()) => changes.told(unit)?,
+    for unit in restart {
+        match units.restart(&unit).await {
+            Ok(()) => changes.told(&unit)?,
+            Err(error) => failures.push(format!("{error:#}")),
+        }
+    }
+    for unit in reload {
+        match units.reload(&unit).await {
+            Ok(()) => changes.told(&unit)?,
             Err(error) => failures.push(format!("{error:#}")),
         }
     }

@@ -36,21 +36,33 @@ async fn what_is_on_starts_when_the_node_is_ready_and_a_refresh_turns_it_off() {
     node.logged("switches: one is on: one.service", 1).await;
     assert!(
         node.told()
-            .ends_with("stop two.service\nstop two.service\nstart one.service\n")
+            .ends_with("start two.service\nstop two.service\nstart one.service\n")
     );
     node.stop().await;
 }
 
 #[tokio::test]
 async fn a_unit_that_fails_is_tried_again_and_keeps_no_other_from_starting() {
-    let hub = Hub::start([values(Some(true), Some(true))]).await;
+    let hub = Hub::start([Answer::Is(403, String::new())]).await;
     let node = Node::start_as(hub.address, "", SECTIONS, &[]).await;
     node.refuse("one.service");
+    hub.answers([values(Some(true), Some(true))]);
     node.logged("switches: two is on: two.service", 1).await;
     node.logged("switches: one is on, but", 2).await;
     assert!(node.log().contains("one.service does not; tried again in"));
     node.accept("one.service");
     node.logged("switches: one is on: one.service", 1).await;
+    // The same of one that cannot be stopped.
+    node.refuse("two.service");
+    hub.answers([values(Some(false), Some(false))]);
+    node.reload().await;
+    node.logged("switches: two is off, but", 2).await;
+    node.accept("two.service");
+    node.logged("switches: two is off: two.service", 1).await;
+    assert!(
+        node.told()
+            .ends_with("stop one.service\nstop two.service\n")
+    );
     assert_eq!(
         node.started(),
         "cvm-ready.target\ntwo.service\none.service\n"

@@ -144,9 +144,10 @@ async fn a_refresh_that_does_not_render_leaves_everything_as_it_was() {
 
 #[tokio::test]
 async fn a_unit_that_cannot_be_told_is_told_later_and_no_other_again() {
-    let hub = Hub::start([values("node.example", &json!(1))]).await;
+    let hub = Hub::start([Answer::Is(403, String::new())]).await;
     let node = start(&hub).await;
     node.refuse("a.service");
+    hub.answers([values("node.example", &json!(1))]);
     node.logged("a.service does not; tried again", 1).await;
     node.accept("a.service");
     node.logged(READY, 1).await;
@@ -162,9 +163,10 @@ async fn a_unit_that_cannot_be_told_is_told_later_and_no_other_again() {
 
 #[tokio::test]
 async fn an_agent_that_was_killed_cleans_up_and_tells_what_it_had_not_told() {
-    let hub = Hub::start([values("node.example", &json!(1))]).await;
+    let hub = Hub::start([Answer::Is(403, String::new())]).await;
     let mut node = start(&hub).await;
     node.refuse("a.service");
+    hub.answers([values("node.example", &json!(1))]);
     node.logged("a.service does not; tried again", 1).await;
     // As if it had been killed in the midst of a check, too.
     let staging = node.path("run/cvm-agent/templates/staging");

@@ -89,6 +89,8 @@ pub(super) struct NodeFacts {
     pub(super) served: String,
     /// Whether that is what the hub gives its peers.
     pub(super) served_is_registered: bool,
+    /// With which status its public services answer, by that certificate; null where nobody does.
+    pub(super) services: BTreeMap<u16, Option<u16>>,
     /// What the hub knows of it.
     pub(super) hub: Contact,
     pub(super) health: String,
@@ -144,10 +146,11 @@ impl HubFacts {
 
 impl NodeFacts {
     /// It measures as predicted, proves it, has proven it to the hub, and has registered there what it
-    /// serves.
+    /// serves, on all ports.
     fn is_well(&self, measurement_id: &str) -> bool {
         let of_hub = self.hub.measurement_id.as_deref();
-        self.equal && self.verified && of_hub == Some(measurement_id) && self.served_is_registered
+        let is_registered = of_hub == Some(measurement_id) && self.served_is_registered;
+        self.equal && self.verified && is_registered && self.services.values().all(Option::is_some)
     }
 }
 

@@ -19,6 +19,7 @@ use testkit::tee::Tee;
 use super::Options;
 use super::facts::NodeFacts;
 use super::registration::{self, Contact};
+use super::services;
 use crate::hub::{Admin, Builder, Hub};
 use crate::registers::Comparison;
 use crate::relay::Relay;
@@ -182,6 +183,8 @@ impl Node {
         for guest in PORTS {
             ports.push((guest, self.port(guest)?));
         }
+        let name = &self.builder.dns_name;
+        let services = services::answers(name, &certificate, |guest| self.port(guest))?;
         Ok(NodeFacts {
             name: self.builder.name.clone(),
             dns_name: self.builder.dns_name.clone(),
@@ -198,6 +201,7 @@ impl Node {
             refusal,
             served_is_registered: contact.has(&served),
             served,
+            services,
             certificate,
             get,
             hub: contact,

@@ -26,7 +26,7 @@ impl Display for Facts {
         writeln!(f, "Logs:  {}", self.logs.display())?;
         let verdict = match self.well {
             true => {
-                "All is well: every node measures as predicted, has proven it, and has registered what it serves."
+                "All is well: every node measures as predicted, has proven it, and has registered what it serves on all ports."
             }
             false => "NOT all is well: see above.",
         };
@@ -82,6 +82,12 @@ impl Display for NodeFacts {
                 false => "another than it serves",
             };
             writeln!(f, "  registered certificate: {words}")?;
+        }
+        for (port, status) in &self.services {
+            match status {
+                Some(status) => writeln!(f, "  service    {port}: answers {status}, with it")?,
+                None => writeln!(f, "  NO SERVICE on {port} that has it")?,
+            }
         }
         writeln!(f, "  health     {}", self.health)?;
         writeln!(f, "  data disk  {}", self.disk)?;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
+    SupportedProtocolVersion,
 };
 
 pub(crate) struct Client(StreamOwned<ClientConnection, TcpStream>);
@@ -38,6 +39,22 @@ pub(crate) fn plain(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// Those of a client that trusts this certificate and no other.
+pub(crate) fn settings(
+    version: &'static SupportedProtocolVersion,
+    certificate: &CertificateDer<'static>,
+) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
 impl Client {
     /// Trusts this certificate and no other.
     pub(crate) fn connect(
@@ -54,21 +71,27 @@ impl Client {
         to: SocketAddr,
         certificate: &CertificateDer<'static>,
     ) -> io::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        Self::connect_as(settings(version, certificate), from, to)
+    }
+
+    /// With settings that may remember an earlier session.
+    pub(crate) fn connect_as(
+        settings: Arc<ClientConfig>,
+        from: Ipv4Addr,
+        to: SocketAddr,
+    ) -> io::Result<Self> {
         let name = ServerName::try_from("node.example").unwrap();
-        let session = ClientConnection::new(Arc::new(config), name).unwrap();
+        let session = ClientConnection::new(settings, name).unwrap();
         let mut stream = StreamOwned::new(session, plain(from, to)?);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
         Ok(Self(stream))
+    }
+
+    /// Whether the certificate was shown, and not taken from an earlier session.
+    pub(crate) fn was_shown_the_certificate(&self) -> bool {
+        self.0.conn.handshake_kind() != Some(HandshakeKind::Resumed)
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {

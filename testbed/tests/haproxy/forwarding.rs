@@ -1,11 +1,14 @@
 //! What gets through, and as what.
 
-use std::io::Read;
+use std::fs;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, plain};
+use crate::client::{Client, plain, settings};
 use crate::limits::PLENTY;
 use crate::proxy::{Proxy, limited, wait};
 use crate::rendered::sample;
@@ -50,6 +53,24 @@ fn both_ports_show_the_certificate_by_tls_1_3_only_and_lead_to_their_upstreams()
             let mut client = connect(&rustls::version::TLS13).unwrap();
             client.get().unwrap().status == 503
         });
+    }
+}
+
+/// Who resumed a session would not notice that the certificate is another by now.
+#[test]
+fn whoever_comes_again_is_shown_the_certificate_again() {
+    if !crate::is_there() {
+        return;
+    }
+    let proxy = Proxy::start(&limited(&PLENTY, &[]));
+    for port in [proxy.user, proxy.system] {
+        let settings = settings(&rustls::version::TLS13, &proxy.certificate);
+        for _ in 0..3 {
+            let mut client = Client::connect_as(Arc::clone(&settings), ME, port).unwrap();
+            assert!(client.was_shown_the_certificate());
+            // What a server offers for the next time comes with its first answer.
+            assert_eq!(client.get().unwrap().status, 200);
+        }
     }
 }
 
@@ -107,7 +128,7 @@ fn what_could_be_read_in_two_ways_or_has_no_end_is_refused() {
         ("Content-Length: 0x2\r\n\r\n{}", 400),
         ("Content-Length : 2\r\n\r\n{}", 400),
         ("Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
-        ("\r\n", 411),
+        ("\r\n", 200),
         (
             "X_Forwarded_For: 203.0.113.1\r\nContent-Length: 2\r\n\r\n{}",
             403,
@@ -132,6 +153,44 @@ fn what_could_be_read_in_two_ways_or_has_no_end_is_refused() {
             assert_eq!(answer.status, status, "{request}");
         }
     }
+}
+
+/// The same by HTTP/2, in which a body need not say how long it is.
+#[test]
+fn http_2_is_no_way_around() {
+    if !crate::is_there() || !testkit::needed::programs(&["curl"]) {
+        return;
+    }
+    let proxy = Proxy::start(&limited(&PLENTY, &[]));
+    let ask = |options: &[&str]| {
+        let mut curl = Command::new("curl")
+            .args(["--silent", "--insecure", "--http2", "--noproxy", "*"])
+            .args(["--write-out", "%{http_version} %{http_code}"])
+            .args(options)
+            .arg(format!("https://{}/", proxy.user))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        curl.stdin.take().unwrap().write_all(b"{}").unwrap();
+        String::from_utf8(curl.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let told = ask(&["--data", "{}", "--header", "X-Forwarded-For: 203.0.113.1"]);
+    assert!(told.ends_with("2 200"), "{told}");
+    assert_eq!(told.matches("forwarded-for: ").count(), 1, "{told}");
+    assert!(!told.contains("203.0.113"), "{told}");
+    for method in ["GET", "POST", "DELETE"] {
+        let answer = ask(&["--request", method, "--upload-file", "-"]);
+        assert!(answer.ends_with("2 411"), "{method}: {answer}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let large = directory.path().join("large");
+    fs::File::create(&large)
+        .unwrap()
+        .set_len((30 << 20) + 1)
+        .unwrap();
+    let answer = ask(&["--data-binary", &format!("@{}", large.display())]);
+    assert!(answer.ends_with("2 413"), "{answer}");
 }
 
 /// Whoever says nothing, or says it slowly, is not waited for.
