@@ -27,7 +27,6 @@ mod units;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -35,20 +34,21 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use rustls::pki_types::ServerName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use self::clock::Plausible;
+use self::clock::Time;
 use self::configuration::Configuration;
 use self::disk::{Data, DataDisk};
-use self::handover::Served;
+use self::handover::{Served, Taken};
 use self::hub::Hub;
 use self::progress::Stage;
 use self::refresh::Refresh;
 use self::render::{Rendered, Templates};
 use self::retry::until_done;
 use self::signers::Registered;
-use self::space::Space;
 use self::units::Units;
+use crate::config::node::Registration;
 use crate::config::{self, Config};
 use crate::identity::Identity;
 use crate::notify::{self, Notifier};
@@ -159,6 +159,7 @@ struct Machine {
 #[derive(Default)]
 struct Done {
     identity: Option<Identity>,
+    taken: Taken,
     /// The fingerprint of the certificate that the hub has.
     registered: Option<String>,
     /// What it has of services that sign, by service.
@@ -168,32 +169,42 @@ struct Done {
 
 async fn live(machine: &Machine, hangup: Signal) -> Infallible {
     render::recover(machine).await;
-    let clock = clock::plausible(machine).await;
+    let time = clock::plausible(machine).await;
     let mut refresh = Refresh::new(machine, hangup);
-    let mut configuration = refresh.first(&clock).await;
-    let mut clock = Some(clock);
+    let mut configuration = refresh.first(&time).await;
     let mut done = Done::default();
     loop {
         tokio::select! {
             changed = refresh.changed(&configuration) => configuration = changed,
-            // The same again, which finds that the identity is due.
-            () = make(machine, &configuration, &mut clock, &mut done) => {}
+            // The same again, with another identity.
+            () = make(machine, &configuration, &time, &mut done) => {}
         }
     }
 }
 
-/// Makes the machine the node that the configuration wants, and keeps it so, until it is time for
-/// another identity. What is done already is not done again; this may be broken off at any wait, and
-/// begun again.
-async fn make(
+/// Makes the machine the node that the configuration wants, and keeps it so, until it has another
+/// identity. What is done already is not done again; this may be broken off at any wait, and begun
+/// again.
+async fn make(machine: &Machine, configuration: &Configuration, time: &Time, done: &mut Done) {
+    let data = disk::mounted(machine, configuration).await;
+    let another = tokio::select! {
+        never = disk::watch(machine, configuration, &data) => match never {},
+        another = serve(machine, configuration, &data, time, done) => another,
+    };
+    done.registered = Some(another.fingerprint().to_owned());
+    done.identity = Some(another);
+}
+
+/// Makes the node that others see, until it is time for another identity: that one.
+async fn serve(
     machine: &Machine,
     configuration: &Configuration,
-    clock: &mut Option<Plausible>,
+    data: &Data,
+    time: &Time,
     done: &mut Done,
-) {
-    let data = disk::mounted(machine, configuration).await;
-    let identity = identity(machine, configuration, &data, &mut done.identity).await;
-    let served = hand_over(machine, identity).await;
+) -> Identity {
+    let identity = identity(machine, configuration, data, &mut done.identity).await;
+    let served = hand_over(machine, identity, &mut done.taken).await;
     let rendered = render(machine, configuration, &served).await;
     let switches = switches::stop(machine, configuration, &rendered).await;
     register(
@@ -203,80 +214,106 @@ async fn make(
         &mut done.registered,
     )
     .await;
-    if let Some(clock) = clock {
-        clock::synchronise(machine, clock).await;
-    }
-    if let Some(clock) = clock.take() {
-        tokio::spawn(clock.watch());
-    }
     if !done.is_ready {
+        clock::synchronise(machine, time).await;
         ready(machine).await;
         done.is_ready = true;
     }
-    let keep = &machine.config.boot.identity.keep;
-    let watch = async {
-        while !keep::is_due(identity, keep, SystemTime::now()) {
-            sleep(LOOK).await;
-            if !machine.serves(identity).await {
-                hand_over(machine, identity).await;
-            }
-        }
-    };
-    let disk = async {
-        let Some((disk, settings)) = machine.disk.as_ref().zip(machine.config.boot.disk.as_ref())
-        else {
-            return pending().await;
-        };
-        let mut space = Space::of(&settings.settings.mount_point);
-        loop {
-            disk.keep_key(configuration).await;
-            sleep(LOOK).await;
-            space.look();
-        }
-    };
     tokio::select! {
-        () = watch => {}
-        never = disk => match never {},
+        another = another_identity(machine, configuration, identity, &served) => another,
+        never = watch(machine, identity, &mut done.taken) => match never {},
         never = switches::keep(machine, switches) => match never {},
         never = signers::keep(machine, identity, &served, &mut done.signers) => match never {},
+        never = registration::keep(machine, identity, &served) => match never {},
     }
 }
 
-/// A key, certified for the node's names: the one that is kept, if it is for them and not about to end.
+/// A key, certified for the node's names: that of before, or the one that is kept, if it is for them and
+/// not about to end.
 async fn identity<'a>(
     machine: &Machine,
     configuration: &Configuration,
     _: &Data,
     done: &'a mut Option<Identity>,
 ) -> &'a Identity {
+    if let Some(identity) = done {
+        // Whether it still is the right one is looked at when all else is as it has to be.
+        return identity;
+    }
     let mut stage = machine.begin("identity");
-    let keep = &machine.config.boot.identity.keep;
-    let mut make = async || -> anyhow::Result<_> {
+    let make = async || {
         // The drop-ins certify only what they also require.
         let names = machine.names(configuration)?;
-        let now = SystemTime::now();
-        match done.take() {
-            Some(it) if it.is_for(&names)? && !keep::is_due(&it, keep, now) => Ok(it),
-            _ => keep::kept_or_new(keep, &names, now),
-        }
+        let keep = machine.config.boot.identity.keep.clone();
+        // On a disk, it may take its time.
+        let kept = spawn_blocking(move || keep::kept_or_new(&keep, &names, SystemTime::now()));
+        kept.await.context("wait for the identity")?
     };
-    let made = until_done(&mut stage, &mut make).await;
+    let made = until_done(&mut stage, make).await;
     stage.done(&format!("certificate_sha256={}", made.fingerprint()));
     done.insert(made)
 }
 
+/// Waits until there has to be another identity; then one that the hub has.
+///
+/// The node's peers know the former by the hub, and it is served until they can know the other one: a hub
+/// that is away, or does not take it, costs nothing.
+async fn another_identity(
+    machine: &Machine,
+    configuration: &Configuration,
+    former: &Identity,
+    served: &Served,
+) -> Identity {
+    let keep = &machine.config.boot.identity.keep;
+    let is_right = || -> anyhow::Result<bool> {
+        let names = machine.names(configuration)?;
+        Ok(former.is_for(&names)? && !keep::is_due(former, keep, SystemTime::now()))
+    };
+    while is_right().unwrap_or_default() {
+        sleep(LOOK).await;
+    }
+    let mut stage = machine.begin("identity");
+    let make = async || keep::new(keep, &machine.names(configuration)?, SystemTime::now());
+    let another = until_done(&mut stage, make).await;
+    stage.done(&format!(
+        "another one, the former is served until the hub has it, certificate_sha256={}",
+        another.fingerprint()
+    ));
+    if let Some((hub, settings)) = machine.registers() {
+        let mut stage = machine.begin("registration");
+        let tell = async || registration::register(hub, settings, &another, served).await;
+        until_done(&mut stage, tell).await;
+        stage.done("the hub has the other certificate");
+    }
+    let mut stage = machine.begin("identity");
+    let store = async || {
+        let (keep, bundle) = (keep.clone(), another.bundle());
+        let stored = spawn_blocking(move || keep::store(&keep, &bundle));
+        stored.await.context("wait for the disk")?
+    };
+    until_done(&mut stage, store).await;
+    stage.done("the other one is kept");
+    another
+}
+
+/// Looks whether the attestation server still shows the identity, for ever.
+async fn watch(machine: &Machine, identity: &Identity, taken: &mut Taken) -> Infallible {
+    loop {
+        sleep(LOOK).await;
+        if !machine.serves(identity).await {
+            *taken = Taken::default();
+            hand_over(machine, identity, taken).await;
+        }
+    }
+}
+
 /// Has services show it.
-async fn hand_over(machine: &Machine, identity: &Identity) -> Served {
+async fn hand_over(machine: &Machine, identity: &Identity, taken: &mut Taken) -> Served {
     let mut stage = machine.begin("handover");
     let give = async || {
         let settings = &machine.config.boot.identity;
-        handover::hand_over(
-            identity,
-            settings,
-            &machine.units,
-            machine.config.attest.local,
-        )
-        .await
+        let local = machine.config.attest.local;
+        handover::hand_over(identity, settings, &machine.units, local, taken).await
     };
     let served = until_done(&mut stage, give).await;
     stage.done("the attestation server shows the certificate");
@@ -306,8 +343,7 @@ async fn register(
     (served, _): (&Served, &Rendered),
     done: &mut Option<String>,
 ) {
-    let settings = machine.config.boot.registration.as_ref();
-    let Some((hub, settings)) = machine.hub.as_ref().zip(settings) else {
+    let Some((hub, settings)) = machine.registers() else {
         return;
     };
     if done.as_deref() == Some(identity.fingerprint()) {
@@ -336,6 +372,12 @@ pub(crate) fn disk_settings(disk: &config::disk::Disk, root: &Path) -> encrypted
 impl Machine {
     fn begin(&self, stage: &'static str) -> Stage<'_> {
         Stage::begin(&self.notifier, stage)
+    }
+
+    /// Where certificates are registered, if they are.
+    fn registers(&self) -> Option<(&Hub, &Registration)> {
+        let settings = self.config.boot.registration.as_ref();
+        self.hub.as_ref().zip(settings)
     }
 
     /// What the certificate names besides the machine itself.

@@ -12,6 +12,8 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use attested_http::{Body, body};
@@ -24,12 +26,17 @@ const TABLES: &str = "/proc/self/net";
 /// `TCP_ESTABLISHED`, include/net/tcp_states.h of Linux.
 const ESTABLISHED: &str = "01";
 
+/// Refusals are said again after this.
+const AGAIN: Duration = Duration::from_secs(60);
+
 /// Decides who may ask for what.
 pub(super) struct Askers {
     open: Vec<String>,
     /// Where the proxy listens.
     proxy: SocketAddr,
     tables: PathBuf,
+    /// When a refusal was said last.
+    said: Mutex<Option<Instant>>,
 }
 
 impl Askers {
@@ -39,6 +46,7 @@ impl Askers {
             open: open.to_owned(),
             proxy,
             tables: PathBuf::from(TABLES),
+            said: Mutex::default(),
         }
     }
 
@@ -53,8 +61,8 @@ impl Askers {
         }
         match owner(&self.tables, peer, self.proxy) {
             Ok(user) if user.is_root() || user == Uid::effective() => None,
-            Ok(user) => {
-                tracing::warn!(%user, "a path of the hub that is root's was asked for");
+            Ok(_) => {
+                self.say("a path of the hub that is root's was asked for by another");
                 Some(body::failure(
                     StatusCode::FORBIDDEN,
                     "not_for_services",
@@ -62,14 +70,24 @@ impl Askers {
                 ))
             }
             Err(error) => {
-                let error = format!("{error:#}");
-                tracing::error!(error, "who asks for a path of the hub is not known");
+                self.say(&format!(
+                    "who asks for a path of the hub is not known: {error:#}"
+                ));
                 Some(body::failure(
                     StatusCode::FORBIDDEN,
                     "not_for_services",
                     "on this machine, only root may ask the hub for this, and who asks is not known",
                 ))
             }
+        }
+    }
+
+    /// Whoever asks again and again must not fill the journal.
+    fn say(&self, what: &str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|at| at.elapsed() >= AGAIN) {
+            *said = Some(Instant::now());
+            tracing::warn!("{what}");
         }
     }
 

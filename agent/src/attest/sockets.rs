@@ -7,13 +7,14 @@
 
 use std::net::{self, SocketAddr};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
 
 /// The sockets that were given and nobody has taken.
 pub(super) struct Sockets {
     given: Vec<net::TcpListener>,
+    are_given: bool,
 }
 
 impl Sockets {
@@ -30,14 +31,23 @@ impl Sockets {
             let socket = socket.with_context(|| format!("take socket {index} of the unit"))?;
             given.extend(socket);
         }
-        Ok(Self { given })
+        let are_given = !given.is_empty();
+        Ok(Self { given, are_given })
     }
 
-    /// Listens at an address: with the given socket that does, or with a new one.
+    /// Listens at an address: with the given socket that does, or, if none was given at all, with a new one.
+    ///
+    /// # Errors
+    ///
+    /// Others were given, and this one not: it would be free for anybody whenever this process is not there.
     pub(super) async fn listen(&mut self, address: SocketAddr) -> anyhow::Result<TcpListener> {
         let listening = || format!("listen on {address}");
         let is_there = |it: &net::TcpListener| it.local_addr().is_ok_and(|it| it == address);
         let Some(index) = self.given.iter().position(is_there) else {
+            ensure!(
+                !self.are_given,
+                "the unit does not listen on {address}: add it to cvm-attest.socket by a drop-in"
+            );
             return TcpListener::bind(address).await.with_context(listening);
         };
         let socket = self.given.swap_remove(index);

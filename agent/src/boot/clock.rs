@@ -3,10 +3,13 @@
 //!
 //! I/O: as `crate::clock` has it.
 
+use std::future::pending;
 use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio::time::Instant;
+
 use super::Machine;
-use super::progress::Stage;
 use super::retry::until_done;
 use crate::clock::{Clock, Event, Reading, Settings};
 
@@ -18,11 +21,19 @@ const POLL: Duration = Duration::from_secs(5);
 
 type MachineClock = Clock<fn() -> Reading>;
 
-/// The clock shows what can be: certificates may be looked at.
-pub(super) struct Plausible(MachineClock);
+/// The clock shows what can be: certificates may be looked at. From then on it is watched.
+pub(super) struct Time(watch::Receiver<Seen>);
+
+/// What was seen of the clock.
+#[derive(Default)]
+struct Seen {
+    is_synchronised: bool,
+    /// What was said last.
+    said: String,
+}
 
 /// Waits until the clock shows a time after the image was built.
-pub(super) async fn plausible(machine: &Machine) -> Plausible {
+pub(super) async fn plausible(machine: &Machine) -> Time {
     let mut stage = machine.begin("clock");
     let settings = Settings {
         root: machine.root.clone(),
@@ -33,51 +44,62 @@ pub(super) async fn plausible(machine: &Machine) -> Plausible {
     let open = async || MachineClock::open(settings.clone(), Reading::now);
     let mut clock = until_done(&mut stage, open).await;
     clock
-        .wait_until_plausible(|event| say(Some(&stage), &event))
+        .wait_until_plausible(|event| match &event {
+            Event::Implausible(_) => {
+                tracing::warn!("{event}");
+                stage.status(&event.to_string());
+            }
+            _ => say(&event),
+        })
         .await;
     stage.done("it shows a time after the image was built");
-    Plausible(clock)
+    let (seen, time) = watch::channel(Seen::default());
+    tokio::spawn(keep_looking(clock, seen));
+    Time(time)
+}
+
+/// Says what becomes of the clock, for ever: also while something else is waited for, of which a wrong
+/// clock may be the reason.
+async fn keep_looking(mut clock: MachineClock, seen: watch::Sender<Seen>) {
+    let mut measured = None::<Instant>;
+    let mut on_event = |event: Event<'_>| {
+        if matches!(event, Event::Measured(_)) {
+            if measured.is_some_and(|at| at.elapsed() < MEASURED) {
+                return;
+            }
+            measured = Some(Instant::now());
+        }
+        say(&event);
+        seen.send_modify(|seen| seen.said = event.to_string());
+    };
+    clock.wait_until_synchronised(&mut on_event).await;
+    seen.send_modify(|seen| seen.is_synchronised = true);
+    clock.watch(&mut on_event).await;
 }
 
 /// Waits until somebody who proves who it is has set the clock, or as the image says.
-pub(super) async fn synchronise(machine: &Machine, clock: &mut Plausible) {
+pub(super) async fn synchronise(machine: &Machine, Time(time): &Time) {
     let stage = machine.begin("time");
-    let Plausible(clock) = clock;
-    clock
-        .wait_until_synchronised(|event| say(Some(&stage), &event))
-        .await;
+    let mut time = time.clone();
+    loop {
+        let seen = time.borrow_and_update();
+        if seen.is_synchronised {
+            break;
+        }
+        stage.status(&seen.said);
+        drop(seen);
+        if time.changed().await.is_err() {
+            // Who watches never ends.
+            pending::<()>().await;
+        }
+    }
     stage.done("the clock is as right as the image wants it");
 }
 
-impl Plausible {
-    /// Says what becomes of the clock, for ever.
-    pub(super) async fn watch(self) {
-        let Self(mut clock) = self;
-        let mut measured = None::<tokio::time::Instant>;
-        clock
-            .watch(|event| {
-                if matches!(event, Event::Measured(_)) {
-                    if measured.is_some_and(|at| at.elapsed() < MEASURED) {
-                        return;
-                    }
-                    measured = Some(tokio::time::Instant::now());
-                }
-                say(None, &event);
-            })
-            .await;
-    }
-}
-
-/// Measurements while something is waited for are said with the state they come to.
-fn say(stage: Option<&Stage<'_>>, event: &Event<'_>) {
-    match (stage, event) {
-        (Some(_), Event::Measured(_)) => {}
-        (Some(stage), Event::Implausible(_) | Event::State { .. }) => {
-            tracing::warn!("{event}");
-            stage.status(&event.to_string());
-        }
-        (_, Event::Stepped(_) | Event::NotWaitedFor | Event::Implausible(_)) => {
-            tracing::warn!("{event}");
+fn say(event: &Event<'_>) {
+    match event {
+        Event::State { .. } | Event::Stepped(_) | Event::NotWaitedFor | Event::Implausible(_) => {
+            tracing::warn!("{event}")
         }
         _ => tracing::info!("{event}"),
     }

@@ -10,11 +10,13 @@
 mod advice;
 mod worker;
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use encrypted_disk::{Key, System};
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
@@ -25,6 +27,7 @@ use super::Machine;
 use super::configuration::Configuration;
 use super::progress::Stage;
 use super::retry::{Backoff, until_done};
+use super::space::Space;
 use crate::config::disk::{Disk as Settings, KeySource};
 use crate::notify::Notifier;
 
@@ -33,6 +36,9 @@ const CLOSER: &str = "cvm-disk.service";
 
 /// A disk that is attached is found as soon as this.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// How often it is looked at once it is mounted.
+const WATCH: Duration = Duration::from_secs(60);
 
 /// The data disk is mounted, or the image has none.
 pub(super) struct Data(());
@@ -95,7 +101,7 @@ impl DataDisk {
     }
 
     /// The disk's keys, by the configuration.
-    fn keys(&self, configuration: &Configuration) -> anyhow::Result<Keyring> {
+    pub(super) fn keys(&self, configuration: &Configuration) -> anyhow::Result<Keyring> {
         let KeySource::Configuration { key, previous } = &self.key;
         let parse = |name: &str| -> anyhow::Result<Option<Key>> {
             let Some(text) = configuration.text(name)? else {
@@ -142,14 +148,19 @@ impl DataDisk {
         self.work(Box::new(move |worker| worker.mount(&keys))).await
     }
 
-    /// Gives the mounted disk the key of the configuration, if that is another one. The old one stays if that
-    /// fails; the same failure is said once.
+    /// Gives the mounted disk the key of the configuration, if that is another one and the former is named beside
+    /// it: a slip at the hub must not become the key of a disk. The old one stays if that fails; the same failure is
+    /// said once.
     pub(super) async fn keep_key(&self, configuration: &Configuration) {
         let Some(open) = self.open_key() else {
             return;
         };
         let changed = match self.keys(configuration) {
             Ok(keys) if keys.present == open => Ok(()),
+            Ok(keys) if keys.previous.as_ref() != Some(&open) => Err(anyhow!(
+                "the configuration has another one, and does not name the present one as the previous key; \
+                 without either, the next boot cannot open the disk"
+            )),
             Ok(keys) => {
                 self.work(Box::new(move |worker| worker.change_key(&keys.present)))
                     .await
@@ -181,6 +192,24 @@ pub(super) async fn mounted(machine: &Machine, configuration: &Configuration) ->
     wait(disk, configuration, &mut stage).await;
     stage.done("it is mounted");
     Data(())
+}
+
+/// Keeps the mounted disk under the configuration's key, and says how full it is, for ever.
+pub(super) async fn watch(
+    machine: &Machine,
+    configuration: &Configuration,
+    _: &Data,
+) -> Infallible {
+    let Some((disk, settings)) = machine.disk.as_ref().zip(machine.config.boot.disk.as_ref())
+    else {
+        return pending().await;
+    };
+    let mut space = Space::of(&settings.settings.mount_point);
+    loop {
+        sleep(WATCH).await;
+        disk.keep_key(configuration).await;
+        space.look();
+    }
 }
 
 async fn wait(disk: &DataDisk, configuration: &Configuration, stage: &mut Stage<'_>) {

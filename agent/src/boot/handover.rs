@@ -6,11 +6,12 @@
 //!
 //! I/O: writes files; reloads units; asks the attestation server what it serves.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use nix::unistd::{Gid, Uid, User};
@@ -20,6 +21,10 @@ use super::hub::Hub;
 use super::units::Units;
 use crate::config::node::{Identity as Settings, Recipient};
 use crate::identity::Identity;
+
+/// Which certificate, by its fingerprint, units have taken up from their files.
+#[derive(Default)]
+pub(super) struct Taken(BTreeMap<PathBuf, String>);
 
 /// The attestation server answers with the certificate that it was given.
 pub(super) struct Served(());
@@ -36,10 +41,19 @@ pub(super) async fn hand_over(
     settings: &Settings,
     units: &Units,
     local: SocketAddr,
+    Taken(taken): &mut Taken,
 ) -> anyhow::Result<Served> {
     let mut failures = Vec::new();
     for copy in &settings.copies {
+        let fingerprint = identity.fingerprint();
+        // A reload for nothing is none: it may cost connections, or what is known of them.
+        if taken.get(&copy.file).is_some_and(|it| it == fingerprint) && is_there(identity, copy) {
+            continue;
+        }
         let given = give(identity, copy, units).await;
+        if given.is_ok() {
+            taken.insert(copy.file.clone(), fingerprint.to_owned());
+        }
         let given = given.with_context(|| format!("write {}", copy.file.display()));
         failures.extend(given.err().map(|error| format!("{error:#}")));
     }
@@ -66,10 +80,13 @@ pub(super) async fn check(
     Ok(Served(()))
 }
 
+fn is_there(identity: &Identity, copy: &Recipient) -> bool {
+    fs::read(&copy.file).is_ok_and(|there| Zeroizing::new(there) == identity.bundle())
+}
+
 async fn give(identity: &Identity, copy: &Recipient, units: &Units) -> anyhow::Result<()> {
     let bundle = identity.bundle();
-    let is_there = fs::read(&copy.file).is_ok_and(|there| Zeroizing::new(there) == bundle);
-    if !is_there {
+    if !is_there(identity, copy) {
         let owner = User::from_name(&copy.owner).context("look the owner up")?;
         let owner = owner.with_context(|| format!("there is no user {:?}", copy.owner))?;
         write(&bundle, &copy.file, owner.uid, owner.gid)?;

@@ -36,6 +36,17 @@ pub(super) fn kept_or_new(
         Ok(identity) => return Ok(identity),
         Err(why) => tracing::info!("identity: a new one is made: {why:#}"),
     }
+    let identity = new(keep, names, now)?;
+    store(keep, &identity.bundle())?;
+    Ok(identity)
+}
+
+/// A new one, which is not kept yet.
+pub(super) fn new(
+    keep: &Keep,
+    names: &[ServerName<'static>],
+    now: SystemTime,
+) -> anyhow::Result<Identity> {
     let end = match keep.lifetime {
         Some(lifetime) => Some(
             now.checked_add(lifetime)
@@ -43,11 +54,14 @@ pub(super) fn kept_or_new(
         ),
         None => None,
     };
-    let identity = Identity::generate(names, end)?;
+    Identity::generate(names, end)
+}
+
+/// Keeps a new one in the place of the former.
+pub(super) fn store(keep: &Keep, bundle: &[u8]) -> anyhow::Result<()> {
     let (uid, gid) = (Uid::effective(), Gid::effective());
-    handover::write(&identity.bundle(), &keep.file, uid, gid)
-        .with_context(|| format!("keep it in {}", keep.file.display()))?;
-    Ok(identity)
+    handover::write(bundle, &keep.file, uid, gid)
+        .with_context(|| format!("keep it in {}", keep.file.display()))
 }
 
 /// Whether it is time for another. One that cannot be judged is never kept, so it has no end.

@@ -13,13 +13,13 @@ use tokio::signal::unix::Signal;
 use tokio::time::sleep;
 
 use super::Machine;
-use super::clock::Plausible;
+use super::clock::Time;
 use super::configuration::Configuration;
 use super::hub::Hub;
 use super::progress::{Stage, is_same};
 use super::retry::{Backoff, spread};
 use crate::config::node::Configuration as Settings;
-use crate::notify;
+use crate::notify::{self, Notifier};
 
 /// After a refresh that failed, the next comes no later than this.
 const SOON: Duration = Duration::from_secs(60);
@@ -46,6 +46,22 @@ struct Lost {
     why: String,
 }
 
+/// A reload, of which systemd has to hear the end, also if it is broken off.
+struct Reloading<'a>(&'a Notifier);
+
+impl<'a> Reloading<'a> {
+    fn begin(notifier: &'a Notifier) -> Self {
+        notifier.send(&notify::reloading());
+        Self(notifier)
+    }
+}
+
+impl Drop for Reloading<'_> {
+    fn drop(&mut self) {
+        self.0.send("READY=1");
+    }
+}
+
 /// Why the configuration is fetched again.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Occasion {
@@ -68,7 +84,7 @@ impl<'a> Refresh<'a> {
 
     /// The first one that has everything; without a hub, an empty one. Whether the hub's certificate
     /// is valid depends on the time, so that has to be plausible.
-    pub(super) async fn first(&mut self, _: &Plausible) -> Configuration {
+    pub(super) async fn first(&mut self, _: &Time) -> Configuration {
         let Some((hub, settings)) = self.source else {
             return Configuration::empty();
         };
@@ -86,10 +102,7 @@ impl<'a> Refresh<'a> {
             stage.waits(&error, pause);
             tokio::select! {
                 () = sleep(pause) => {}
-                _ = self.hangup.recv() => {
-                    self.machine.notifier.send(&notify::reloading());
-                    self.machine.notifier.send("READY=1");
-                }
+                _ = self.hangup.recv() => drop(Reloading::begin(&self.machine.notifier)),
             }
         }
     }
@@ -109,9 +122,9 @@ impl<'a> Refresh<'a> {
                     }
                 }
                 _ = self.hangup.recv() => {
-                    self.machine.notifier.send(&notify::reloading());
+                    let reloading = Reloading::begin(&self.machine.notifier);
                     let changed = self.refreshed(now, Occasion::Asked).await;
-                    self.machine.notifier.send("READY=1");
+                    drop(reloading);
                     if let Some(changed) = changed {
                         return changed;
                     }
@@ -168,6 +181,10 @@ impl<'a> Refresh<'a> {
         now: &Configuration,
     ) -> anyhow::Result<(Configuration, Vec<String>)> {
         let fetched = fetch(hub, settings).await?;
+        self.machine.names(&fetched)?;
+        if let Some(disk) = &self.machine.disk {
+            disk.keys(&fetched)?;
+        }
         let changed = fetched.differences(now);
         if let Some(templates) = &self.machine.templates
             && !changed.is_empty()

@@ -5,21 +5,31 @@
 //!
 //! I/O: asks the hub.
 
+use std::convert::Infallible;
+use std::future::pending;
+use std::time::Duration;
+
 use anyhow::Context;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
+use super::Machine;
 use super::handover::Served;
 use super::hub::Hub;
+use super::retry::spread;
 use super::signers::Address;
 use crate::config::node::Registration;
 use crate::identity::Identity;
 
 /// What is signed begins with this.
 const PURPOSE: &[u8] = b"builderhub registration v1\n";
+
+/// How often at the least the hub is told again.
+const AGAIN: Duration = Duration::from_secs(6 * 3600);
 
 /// Longest challenge that is signed, in bytes. The known hub's has some 100.
 const LONGEST_CHALLENGE: usize = 1024;
@@ -29,7 +39,8 @@ struct Challenge {
     challenge: String,
 }
 
-/// Registers the certificate that is served: one that is not must not be told to anybody.
+/// Registers the certificate that is served, or will be in its place as soon as the hub has it: another must
+/// not be told to anybody.
 ///
 /// # Errors
 ///
@@ -84,6 +95,20 @@ async fn register_as(
     let path = format!("{}/{service}", settings.path);
     let registered = hub.post(&path, body.to_string()).await;
     registered.context("register the certificate")
+}
+
+/// Tells the hub again from time to time: it may have lost what it was told, or have it from
+/// somebody else.
+pub(super) async fn keep(machine: &Machine, identity: &Identity, served: &Served) -> Infallible {
+    let Some((hub, settings)) = machine.registers() else {
+        return pending().await;
+    };
+    loop {
+        sleep(spread(AGAIN, 0.5)).await;
+        if let Err(error) = register(hub, settings, identity, served).await {
+            tracing::warn!("registration: told again in vain: {error:#}");
+        }
+    }
 }
 
 async fn challenge(hub: &Hub, settings: &Registration) -> anyhow::Result<Option<String>> {

@@ -137,14 +137,21 @@ async fn another_key_in_the_configuration_becomes_the_disks() {
     let hub = Hub::start([Answer::good(&keys(KEY, None))]).await;
     let node = start(&hub, &machine).await;
     node.logged(READY, 1).await;
+    // A slip at the hub changes no disk.
+    for slip in [keys(OTHER_KEY, None), keys(OTHER_KEY, Some(OTHER_KEY))] {
+        hub.answers([Answer::good(&slip)]);
+        node.reload().await;
+        node.logged("does not name the present one as the previous key", 1)
+            .await;
+    }
     // A disk whose key cannot be changed keeps it, and the node goes on.
     machine.write("keeps-key", "");
-    hub.answers([Answer::good(&keys(OTHER_KEY, None))]);
+    hub.answers([Answer::good(&keys(OTHER_KEY, Some(KEY)))]);
     node.reload().await;
     node.logged("disk: its key stays as it was: sdb", 1).await;
     // Tried again with the next change.
     fs::remove_file(machine.path("keeps-key")).unwrap();
-    let mut changed = keys(OTHER_KEY, None);
+    let mut changed = keys(OTHER_KEY, Some(KEY));
     changed["enabled"] = true.into();
     hub.answers([Answer::good(&changed)]);
     node.reload().await;
