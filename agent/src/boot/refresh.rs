@@ -91,7 +91,15 @@ impl<'a> Refresh<'a> {
         let mut stage = self.machine.begin("configuration");
         let mut backoff = Backoff::default();
         loop {
-            let error = match fetch(hub, settings).await {
+            // An agent that starts again has files of a former configuration in place.
+            let usable = async {
+                let configuration = fetch(hub, settings).await?;
+                if let Some(templates) = &self.machine.templates {
+                    templates.try_out(&configuration).await?;
+                }
+                anyhow::Ok(configuration)
+            };
+            let error = match usable.await {
                 Ok(configuration) => {
                     stage.done("fetched, and nothing that is required is missing");
                     return configuration;

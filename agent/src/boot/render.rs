@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
-use templates::{Changes, Checked, Checker, Root, Set};
+use templates::{Changes, Checked, Checker, CommitError, Root, Set};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
 
@@ -66,10 +66,17 @@ pub(super) async fn recover(machine: &Machine) {
         return;
     };
     let root = templates.root.clone();
-    let recovered = spawn_blocking(move || root.recover().map(|changes| changes.is_empty()));
+    let recovered = spawn_blocking(move || {
+        let are_told = root.recover()?.is_empty();
+        Ok::<_, CommitError>((are_told, root.has_files()?))
+    });
     match recovered.await {
-        Ok(Ok(true)) => {}
-        Ok(Ok(false)) => tracing::info!("render: units have not been told of their last files yet"),
+        Ok(Ok((are_told, has_files))) => {
+            templates.is_in_place.store(has_files, Ordering::Relaxed);
+            if !are_told {
+                tracing::info!("render: units have not been told of their last files yet");
+            }
+        }
         Ok(Err(error)) => tracing::warn!("render: {}", attested_http::Causes(&error)),
         Err(error) => tracing::error!("render: {error}"),
     }

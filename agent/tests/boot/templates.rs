@@ -195,6 +195,23 @@ async fn an_agent_that_was_killed_cleans_up_and_tells_what_it_had_not_told() {
 }
 
 #[tokio::test]
+async fn an_agent_that_starts_again_refuses_what_a_running_one_refuses() {
+    let hub = Hub::start([values("node.example", &json!(1))]).await;
+    let mut node = start(&hub).await;
+    node.logged(READY, 1).await;
+    let certificate = node.certificate().await;
+    // Of other names, and without what the templates need.
+    hub.answers([Answer::good(&configuration("other.example"))]);
+    node.restart_boot().await;
+    node.logged("missing; tried again", 1).await;
+    assert_eq!(node.certificate().await, certificate);
+    assert_eq!(hub.registered().len(), 1);
+    hub.answers([values("node.example", &json!(2))]);
+    node.logged(READY, 1).await;
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn a_configuration_that_changes_in_the_midst_of_a_check_waits_for_its_end() {
     let hub = Hub::start([values("one.example", &json!(1))]).await;
     let slow = "check = [\"/bin/sh\", \"-c\", \"echo begun >> $1; sleep 2; echo over >> $1\", \"{}\", \"{}\", \"CHECKS\"]\n";

@@ -186,6 +186,17 @@ impl Root {
     }
 }
 
+impl Root {
+    /// Whether a commit has put files in place that are still its own.
+    ///
+    /// # Errors
+    ///
+    /// If the journal cannot be read.
+    pub fn has_files(&self) -> Result<bool, CommitError> {
+        Ok(!read_journal(self)?.owned.is_empty())
+    }
+}
+
 impl Checked {
     /// Puts all files that differ in place, and removes those that were rendered once and are no more.
     ///
