@@ -151,6 +151,8 @@ pub(super) struct ConfigurationSection {
     refresh_seconds: Option<u64>,
     #[serde(default)]
     required: BTreeMap<String, Kind>,
+    #[serde(default)]
+    optional: BTreeMap<String, Kind>,
 }
 
 /// What it says of `[identity]`.
@@ -192,6 +194,7 @@ impl ConfigurationSection {
         replace(&mut self.path, later.path);
         replace(&mut self.refresh_seconds, later.refresh_seconds);
         self.required.extend(later.required);
+        self.optional.extend(later.optional);
     }
 
     pub(super) fn finish(self) -> anyhow::Result<Configuration> {
@@ -205,7 +208,7 @@ impl ConfigurationSection {
             path: absolute("configuration.path", path)?,
             refresh,
             required: self.required,
-            optional: BTreeMap::new(),
+            optional: self.optional,
         })
     }
 }
@@ -316,7 +319,9 @@ impl Boot {
     pub(super) fn expect_switches(&mut self) {
         if let Some(configuration) = &mut self.configuration {
             let keys = self.switches.values().map(|it| it.when.clone());
-            configuration.optional = keys.map(|key| (key, Kind::Boolean)).collect();
+            configuration
+                .optional
+                .extend(keys.map(|key| (key, Kind::Boolean)));
         }
     }
 

@@ -529,3 +529,24 @@ fn an_identity_on_the_disk_has_an_end() {
         assert!(error.contains("nor on the data disk"), "{error}");
     }
 }
+
+#[test]
+fn optional_keys_of_all_files_and_switches_add_up() {
+    let base = "[configuration.optional]\nlimit = \"count\"\n";
+    let later = "[configuration.optional]\nlist = \"list\"\n\
+                 [switches.one]\nunit = \"one.service\"\nwhen = \"one.enabled\"\ndefault = true\n";
+    let boot = format!("{HUB}{BOOT}");
+    let config = Directory::with([
+        ("10-a.toml", &boot),
+        ("20-b.toml", base),
+        ("30-c.toml", later),
+    ]);
+    let optional = config.read().unwrap().boot.configuration.unwrap().optional;
+    let expected = [
+        ("limit", node::Kind::Count),
+        ("list", node::Kind::List),
+        ("one.enabled", node::Kind::Boolean),
+    ];
+    let expected = expected.map(|(key, kind)| (key.to_owned(), kind));
+    assert_eq!(optional, expected.into_iter().collect());
+}

@@ -83,11 +83,6 @@ fn values_that_make_no_sense_are_refused() {
         "{error}"
     );
     assert!(!error.contains("TRUE"), "{error}");
-    values["haproxy"]
-        .as_object_mut()
-        .unwrap()
-        .remove("rate_limit_conn_rate_regular");
-    assert!(render(&values).unwrap_err().ends_with(": missing"));
     if !crate::is_there() {
         return;
     }
@@ -107,6 +102,29 @@ fn values_that_make_no_sense_are_refused() {
         let mut values = sample();
         values["haproxy"][key] = value;
         assert!(check(&values).is_err(), "{values}");
+    }
+}
+
+#[test]
+fn a_configuration_without_limits_has_some() {
+    let mut values = sample();
+    values.as_object_mut().unwrap().remove("haproxy").unwrap();
+    let text = content(&values, CONFIGURATION);
+    for limit in [
+        "acl many sc_conn_rate(0) gt 3\n",
+        "acl many sc_conn_cur(0) gt 3\n",
+        "acl many sc_http_req_rate(0) gt 1000\n",
+        "acl much sc_bytes_in_rate(0) gt 600000000\n",
+        "acl most_connections sc_conn_rate(0) gt 1000\n",
+        "acl most_connections sc_conn_cur(0) gt 100\n",
+        "acl most_requests sc_http_req_rate(0) gt 100000\n",
+        "acl most_bytes sc_bytes_in_rate(0) gt 6000000000\n",
+    ] {
+        assert!(text.contains(limit), "{limit}");
+    }
+    assert_eq!(content(&values, PRIVILEGED), "");
+    if crate::is_there() {
+        check(&values).unwrap();
     }
 }
 
