@@ -35,14 +35,20 @@ pub(super) const ROWS: &[Row] = &[
         "metadata-error",
         "metadata service: 500",
         Fault::Metadata(imds::Fault::Status(500)),
-        &["own evidence could not be made: get a TD quote from Azure's metadata service"],
+        &[
+            "own evidence could not be made",
+            "get a TD quote from Azure's metadata service",
+        ],
     ),
     row(
         Group::Evidence,
         "metadata-closed",
         "metadata service: connections are closed",
         Fault::Metadata(imds::Fault::Close),
-        &["own evidence could not be made: get a TD quote from Azure's metadata service"],
+        &[
+            "own evidence could not be made",
+            "get a TD quote from Azure's metadata service",
+        ],
     ),
     row(
         Group::Evidence,
@@ -171,7 +177,10 @@ pub(super) const ROWS: &[Row] = &[
         "no-tpm",
         "the machine has no vTPM",
         Fault::NoTpm,
-        &["own evidence could not be made: this is an Azure machine, but it has no vTPM"],
+        &[
+            "own evidence could not be made",
+            "this is an Azure machine, but it has no vTPM",
+        ],
     ),
     row(
         Group::PowerOn,
