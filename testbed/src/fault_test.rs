@@ -53,7 +53,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// How long the node may take for each thing that it has to say, in seconds
-    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     timeout: u64,
     /// The hub's program
     #[arg(long, default_value = "builderhub", value_name = "PROGRAM")]
