@@ -90,10 +90,7 @@ pub(super) const ROWS: &[Row] = &[
         "tpm-busy",
         "vTPM: too busy to quote",
         Fault::BusyTpm,
-        &[
-            "own evidence could not be made: use the vTPM",
-            "TPM_RC_RETRY",
-        ],
+        &["making evidence took longer than 10s"],
     ),
     row(
         Group::Wireserver,
