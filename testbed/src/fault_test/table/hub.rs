@@ -90,7 +90,7 @@ pub(super) const ROWS: &[Row] = &[
         "hub-hangs",
         "hub: takes the request and does not answer",
         Fault::Answer(Wrong::Never),
-        &["no answer within 60s"],
+        &["no answer from the hub: no answer within 60s"],
     ),
     first(row(
         Group::Ways,
