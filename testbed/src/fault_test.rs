@@ -88,6 +88,7 @@ pub(crate) fn run(options: &Options, signals: Signals) -> Result<bool> {
     let jobs = options.jobs.clamp(1, chosen.len().max(1));
     memory::ensure_enough(jobs, options.common.memory)?;
     let work = Work::new(options.common.run_dir.as_deref())?;
+    let _lock = work.alone()?;
     // A copy: an image that is built anew in the meantime must not confuse the results.
     let name = options.common.image.file_name();
     let image = work.path().join(name.context("the image has no name")?);

@@ -150,9 +150,9 @@ pub(super) const ROWS: &[Row] = &[
     row(
         Group::Ways,
         "nobody-there",
-        "nobody answers at the hub's address",
+        "nobody listens at the hub's address",
         Fault::Name(Leads::Nobody),
-        &["connect to hub.sim.test:443: no answer within 5s"],
+        &["connect to hub.sim.test:443: Connection refused"],
     ),
     row(
         Group::Registration,
