@@ -1,7 +1,8 @@
 //! `testbed fault-test`: makes everything around a node fail, and mends it again: the node has to say
 //! what is wrong, in the words of the table, and to go on by itself.
 //!
-//! Not here: what cannot be done from outside, such as killing the agent. Its own tests do that.
+//! Not here: what cannot be done from outside, such as killing the agent, or making the clock jump while it
+//! runs (there is no time server). The agent's own tests do that.
 //!
 //! I/O: starts hubs and nodes; prints; writes the report.
 
