@@ -1,7 +1,8 @@
 //! `testbed fault-test`: makes everything around a node fail, and mends it again: the node has to say
 //! what is wrong, in the words of the table, and to go on by itself.
 //!
-//! Not here: what cannot be done from outside, such as killing the agent. Its own tests do that.
+//! Not here: what cannot be done from outside, such as killing the agent, or making the clock jump while it
+//! runs (there is no time server). The agent's own tests do that.
 //!
 //! I/O: starts hubs and nodes; prints; writes the report.
 
@@ -53,7 +54,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// How long the node may take for each thing that it has to say, in seconds
-    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     timeout: u64,
     /// The hub's program
     #[arg(long, default_value = "builderhub", value_name = "PROGRAM")]
@@ -88,6 +89,7 @@ pub(crate) fn run(options: &Options, signals: Signals) -> Result<bool> {
     let jobs = options.jobs.clamp(1, chosen.len().max(1));
     memory::ensure_enough(jobs, options.common.memory)?;
     let work = Work::new(options.common.run_dir.as_deref())?;
+    let _lock = work.alone()?;
     // A copy: an image that is built anew in the meantime must not confuse the results.
     let name = options.common.image.file_name();
     let image = work.path().join(name.context("the image has no name")?);

@@ -54,7 +54,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// How long the node may take until it is ready, in seconds
-    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     timeout: u64,
 }
 
@@ -77,6 +77,7 @@ pub(crate) fn run(options: &Options, signals: Signals) -> Result<bool> {
     let seed = options.seed.unwrap_or_else(seed_of_now);
     println!("{} cuts, seed {seed}", options.cuts);
     let work = Work::new(options.common.run_dir.as_deref())?;
+    let _lock = work.alone()?;
     let name = options.common.image.file_name();
     let image = work.path().join(name.context("the image has no name")?);
     copy(&options.common.image, &image).context("copy the image")?;

@@ -16,10 +16,9 @@ mod page;
 mod registration;
 mod services;
 
-use std::fs::File;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 pub(crate) use options::Options;
 
@@ -38,22 +37,14 @@ pub(crate) fn run(options: &Options, signals: &Signals) -> Result<bool> {
     let count = usize::from(options.nodes);
     memory::ensure_enough(count, options.common.memory)?;
     let work = Work::new(options.common.run_dir.as_deref())?;
-    let outcome = alone(work.path())
+    let outcome = work
+        .alone()
         .and_then(|_lock| run_in(options, signals, work.path(), &options.state(work.path())?));
     if !matches!(outcome, Ok(true)) {
         let logs = work.keep();
         Teller::new(options.json).say(&format!("logs: {}", logs.display()));
     }
     outcome
-}
-
-/// Two networks in one directory would write over each other.
-fn alone(run: &Path) -> Result<File> {
-    let lock = File::create(run.join("lock")).context("make the lock")?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(_) => bail!("another network runs in {}", run.display()),
-    }
 }
 
 fn run_in(options: &Options, signals: &Signals, run: &Path, state: &Path) -> Result<bool> {

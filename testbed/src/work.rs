@@ -3,10 +3,10 @@
 //!
 //! I/O: makes and removes directories.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 /// A directory to work in.
@@ -33,6 +33,16 @@ impl Work {
                     directory.context("make a temporary directory")?,
                 ))
             }
+        }
+    }
+
+    /// Makes sure that nothing else works there, as long as what is returned lives: two runs would write
+    /// over each other.
+    pub(crate) fn alone(&self) -> Result<File> {
+        let lock = File::create(self.path().join("lock")).context("make the lock")?;
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(_) => bail!("something else runs in {}", self.path().display()),
         }
     }
 

@@ -68,6 +68,11 @@ impl Console {
         all_lines(&self.lock())
     }
 
+    /// All lines that have ended.
+    pub fn ended_lines(&self) -> Vec<Line> {
+        self.lock().lines.clone()
+    }
+
     /// The last `count` lines as text.
     pub fn tail(&self, count: usize) -> String {
         let lines = self.lines();

@@ -62,7 +62,12 @@ impl Hub {
     /// Not a hub, but a service of this machine that is asked in the same way.
     pub(super) fn called(name: &'static str, address: SocketAddr) -> anyhow::Result<Self> {
         let target: Target = format!("http://{address}").parse().context("name it")?;
-        let upstream = Upstream::new(target, Unsecured, ClientSettings::default());
+        let settings = ClientSettings {
+            // Not before the proxy has said why there is no answer.
+            response_head: PATIENCE,
+            ..ClientSettings::default()
+        };
+        let upstream = Upstream::new(target, Unsecured, settings);
         Ok(Self { upstream, name })
     }
 

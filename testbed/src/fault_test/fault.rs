@@ -20,8 +20,8 @@ use crate::scripted::world::World;
 
 /// How long a machine is paused: longer than systemd's watchdogs wait.
 const PAUSE: Duration = Duration::from_secs(45);
-/// Of the hub's answer, so much comes before the connection is cut: in the middle of TLS.
-const CUT: u64 = 900;
+/// So much comes from the hub before the connection is cut: in the middle of its certificate.
+const CUT: u64 = 400;
 
 /// One fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context as Waiting, Poll};
+use std::task::{Context as Waiting, Poll, ready};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use attestation::tls::limits::Bounds;
@@ -27,12 +28,15 @@ use serde_json::{Value, json};
 use testkit::azure::hub::Credentials;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::time::{Sleep, sleep};
 
 /// The paths that the image asks at.
 const CONFIGURATION: &str = "/api/l1-builder/v1/configuration";
 const CHALLENGE: &str = "/api/l1-builder/v1/registration_challenge";
 const REGISTER: &str = "/api/l1-builder/v1/register_credentials/instance";
 
+/// After this, half an answer has gone out.
+const HALF: Duration = Duration::from_millis(500);
 /// More than a node takes.
 const HUGE: usize = 3 << 20;
 
@@ -215,7 +219,11 @@ impl Wrong {
                 let mut whole = right.to_string().into_bytes();
                 let length = whole.len();
                 whole.truncate(length / 2);
-                let half = Half(Some(Bytes::from(whole))).boxed_unsync();
+                let half = Half {
+                    bytes: Some(Bytes::from(whole)),
+                    end: Box::pin(sleep(HALF)),
+                };
+                let half = half.boxed_unsync();
                 let mut response = json_of(half);
                 let length = HeaderValue::from(length);
                 response.headers_mut().insert(CONTENT_LENGTH, length);
@@ -233,8 +241,11 @@ fn json_of(body: Body) -> Response<Body> {
     response
 }
 
-/// Some bytes, and then an error, at which the connection ends.
-struct Half(Option<Bytes>);
+/// Some bytes and, when they have gone out, an error, at which the connection ends.
+struct Half {
+    bytes: Option<Bytes>,
+    end: Pin<Box<Sleep>>,
+}
 
 impl hyper::body::Body for Half {
     type Data = Bytes;
@@ -242,12 +253,14 @@ impl hyper::body::Body for Half {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Waiting<'_>,
+        waiting: &mut Waiting<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Poll::Ready(Some(match self.0.take() {
-            Some(bytes) => Ok(Frame::data(bytes)),
-            None => Err("cut off, as the test wants it".into()),
-        }))
+        if let Some(bytes) = self.bytes.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        ready!(self.end.as_mut().poll(waiting));
+        let error = "cut off, as the test wants it";
+        Poll::Ready(Some(Err(error.into())))
     }
 }
 
@@ -257,7 +270,7 @@ fn lock(script: &Mutex<Script>) -> MutexGuard<'_, Script> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::SystemTime;
 
     use testkit::azure::hub::{NAME, certify};
     use testkit::fetch::fetch_insecure;

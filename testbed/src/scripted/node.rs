@@ -140,11 +140,16 @@ impl Node {
         loop {
             let limit = POLL.min(end.saturating_duration_since(Instant::now()));
             let found = console.wait(limit, |lines| {
-                let mut after = lines.iter().skip(mark.0);
-                after.find(|line| is_said(&line.text, words)).cloned()
+                let mut after = lines.iter().enumerate().skip(mark.0);
+                let found = after.find(|(_, line)| is_said(&line.text, words));
+                found.map(|(number, _)| number)
             });
-            if let Some(line) = found {
-                return Ok(line);
+            if let Some(number) = found {
+                // It may not have said all of it yet.
+                match console.ended_lines().get(number) {
+                    Some(line) => return Ok(line.clone()),
+                    None => thread::sleep(POLL),
+                }
             }
             if let Some(status) = self.host.machine.ended() {
                 bail!("the machine ended ({status}) before it said {words:?}");
