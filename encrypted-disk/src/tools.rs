@@ -88,7 +88,7 @@ impl fmt::Display for Event {
             Self::LeftOverRemoved => "the mapping of a disk that has gone away was removed",
             Self::FormatsAgain => "formatting was interrupted, and begins again",
             Self::Wipes => "as the operator has confirmed, what is on the disk is wiped",
-            Self::Formats => "the disk is formatted",
+            Self::Formats => "the disk is being formatted",
             Self::Formatted => "the disk is formatted and ready",
             Self::Opened => "the disk is open",
             Self::Repaired(slot) => return write!(f, "slot {slot} of the header was repaired"),
