@@ -36,7 +36,7 @@ use disk::Disk;
 use moments::{Kind, Moments};
 
 /// A refresh of the `sim` profile comes within this time, and some.
-const REFRESH: Duration = Duration::from_secs(12);
+const REFRESH: Duration = Duration::from_secs(4);
 /// How often it is looked whether it is time.
 const POLL: Duration = Duration::from_millis(20);
 
