@@ -172,4 +172,11 @@ fn every_refusal_says_what_can_be_done() {
         said: String::new(),
     };
     assert!(said(damaged).contains("danger-repair-all"));
+    let unchecked = DiskError::Unchecked {
+        code: 8,
+        said: String::new(),
+    };
+    let said = said(unchecked);
+    assert!(said.contains("restart the machine if it stays so"));
+    assert!(!said.contains("confirm"), "{said}");
 }
