@@ -76,6 +76,7 @@ mod settings;
 mod slots;
 mod steps;
 mod tools;
+pub mod watch;
 
 pub use confirmation::{Confirmation, ConfirmationError};
 pub use error::DiskError;

@@ -8,6 +8,7 @@
 //! I/O: as `encrypted-disk` has it; starts the unit that lets go of the disk when the machine stops.
 
 mod advice;
+mod health;
 mod worker;
 
 use std::convert::Infallible;
@@ -17,10 +18,11 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use encrypted_disk::{Key, System};
+use encrypted_disk::{Key, Sysfs, System};
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 
+use self::health::Health;
 pub(super) use self::worker::settings;
 use self::worker::{Job, Worker};
 use super::Machine;
@@ -52,6 +54,8 @@ pub(super) struct DataDisk {
     open: Arc<std::sync::Mutex<Option<Key>>>,
     /// Why that is not the configuration's, as it was said last.
     trouble: std::sync::Mutex<String>,
+    /// Whether it still is what it was when it was mounted.
+    health: Health,
 }
 
 /// What an operator has typed to have a refused disk formatted: its serial. It waits for a disk to be there, and is
@@ -87,6 +91,7 @@ impl DataDisk {
             confirmation,
             open,
             trouble: std::sync::Mutex::default(),
+            health: Health::of(settings, Sysfs::below(root)),
         }
     }
 
@@ -194,7 +199,23 @@ pub(super) async fn mounted(machine: &Machine, configuration: &Configuration) ->
     Data(())
 }
 
-/// Keeps the mounted disk under the configuration's key, and says how full it is, for ever.
+/// Whether a node can become ready with the disk that was mounted.
+///
+/// # Errors
+///
+/// The disk has failed since.
+pub(super) async fn is_well(machine: &Machine, _: &Data) -> anyhow::Result<()> {
+    match &machine.disk {
+        Some(disk) => disk.health.look().await,
+        None => Ok(()),
+    }
+}
+
+/// Keeps the mounted disk under the configuration's key, says how full it is, and whether it has failed, for ever.
+///
+/// A node that is ready stays so if its disk fails. What does not need the disk goes on; what does gets errors, and
+/// knows better than this what to do with what it has in memory; and the machine's owner, who can take the disk away,
+/// gets nothing more by it than that.
 pub(super) async fn watch(
     machine: &Machine,
     configuration: &Configuration,
@@ -206,9 +227,15 @@ pub(super) async fn watch(
     };
     let mut space = Space::of(&settings.settings.mount_point);
     loop {
+        let is_well = disk.health.watch(&machine.notifier).await;
+        if is_well {
+            space.look();
+        }
         sleep(WATCH).await;
-        disk.keep_key(configuration).await;
-        space.look();
+        // Nothing is written to a disk that fails, or to another one.
+        if is_well {
+            disk.keep_key(configuration).await;
+        }
     }
 }
 
