@@ -15,7 +15,7 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use encrypted_disk::{Key, Sysfs, System};
@@ -24,7 +24,7 @@ use tokio::time::sleep;
 
 use self::health::Health;
 pub(super) use self::worker::settings;
-use self::worker::{Job, Worker};
+use self::worker::{CheckFailed, Job, NotFound, Worker};
 use super::Machine;
 use super::configuration::Configuration;
 use super::progress::Stage;
@@ -38,6 +38,9 @@ const CLOSER: &str = "cvm-disk.service";
 
 /// A disk that is attached is found as soon as this.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// A file system whose check fails is checked again after pauses that grow up to this.
+const LONGEST_CHECK_PAUSE: Duration = Duration::from_secs(3600);
 
 /// How often it is looked at once it is mounted.
 const WATCH: Duration = Duration::from_secs(60);
@@ -241,16 +244,35 @@ pub(super) async fn watch(
 
 async fn wait(disk: &DataDisk, configuration: &Configuration, stage: &mut Stage<'_>) {
     let mut backoff = Backoff::default();
-    while let Err(error) = disk.attempt(configuration).await {
-        let pause = match error.downcast_ref::<worker::NotFound>() {
-            Some(_) => LOOK,
+    let mut checks = Backoff::up_to(LONGEST_CHECK_PAUSE);
+    loop {
+        let begin = Instant::now();
+        let Err(error) = disk.attempt(configuration).await else {
+            return;
+        };
+        let failed = error.downcast_ref::<CheckFailed>();
+        let pause = match failed {
+            _ if error.is::<NotFound>() => LOOK,
+            // One that took hours is not followed by another at once.
+            Some(_) => checks.next().max(begin.elapsed().min(LONGEST_CHECK_PAUSE)),
             None => backoff.next(),
         };
         stage.waits(&error, pause);
         tokio::select! {
             () = sleep(pause) => {}
             () = disk.confirmed() => {}
+            () = another(failed) => {}
         }
+    }
+}
+
+/// Until the disk on which a check has failed is there no longer: another one may have come.
+async fn another(failed: Option<&CheckFailed>) {
+    let Some(CheckFailed { disk, .. }) = failed else {
+        return pending().await;
+    };
+    while disk.is_there() {
+        sleep(LOOK).await;
     }
 }
 
