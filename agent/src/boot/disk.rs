@@ -57,6 +57,8 @@ pub(super) struct DataDisk {
     open: Arc<std::sync::Mutex<Option<Key>>>,
     /// Why that is not the configuration's, as it was said last.
     trouble: std::sync::Mutex<String>,
+    /// Why the previous key is none, as it was said last.
+    unusable: std::sync::Mutex<Option<String>>,
     /// Whether it still is what it was when it was mounted.
     health: Health,
 }
@@ -69,6 +71,8 @@ type Confirmation = watch::Sender<Option<String>>;
 pub(super) struct Keyring {
     present: Key,
     previous: Option<Key>,
+    /// Why the previous key that the configuration has is none.
+    unusable: Option<String>,
 }
 
 impl DataDisk {
@@ -94,6 +98,7 @@ impl DataDisk {
             confirmation,
             open,
             trouble: std::sync::Mutex::default(),
+            unusable: std::sync::Mutex::default(),
             health: Health::of(settings, Sysfs::below(root)),
         }
     }
@@ -108,7 +113,12 @@ impl DataDisk {
         self.confirmation.send_replace(Some(serial.to_owned()));
     }
 
-    /// The disk's keys, by the configuration.
+    /// The disk's keys, by the configuration. A previous key that cannot be used is as good as none: the present one
+    /// opens the disk, and a slip in the other must not keep the node from it, nor from the rest of a configuration.
+    ///
+    /// # Errors
+    ///
+    /// The key itself is missing or no key.
     pub(super) fn keys(&self, configuration: &Configuration) -> anyhow::Result<Keyring> {
         let KeySource::Configuration { key, previous } = &self.key;
         let parse = |name: &str| -> anyhow::Result<Option<Key>> {
@@ -123,12 +133,35 @@ impl DataDisk {
             Ok(text.is_some_and(|text| !text.is_empty()))
         };
         // One that is not needed any more may be left empty.
-        let previous = match previous.as_ref() {
-            Some(name) if is_set(name)? => parse(name)?,
-            _ => None,
+        let previous = previous.as_ref().map(|name| match is_set(name) {
+            Ok(true) => parse(name),
+            Ok(false) => Ok(None),
+            Err(error) => Err(error),
+        });
+        let (previous, unusable) = match previous {
+            Some(Ok(previous)) => (previous, None),
+            Some(Err(error)) => (None, Some(format!("{error:#}"))),
+            None => (None, None),
         };
         let present = parse(key)?.with_context(|| format!("{key} is missing"))?;
-        Ok(Keyring { present, previous })
+        Ok(Keyring {
+            present,
+            previous,
+            unusable,
+        })
+    }
+
+    /// As [`Self::keys`]; that the previous key cannot be used is said, once.
+    fn usable_keys(&self, configuration: &Configuration) -> anyhow::Result<Keyring> {
+        let keys = self.keys(configuration)?;
+        let mut said = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = &keys.unusable
+            && said.as_ref() != Some(why)
+        {
+            tracing::warn!("disk: there is a previous key, but none that can be used: {why}");
+        }
+        said.clone_from(&keys.unusable);
+        Ok(keys)
     }
 
     /// Has the worker do this, after what it is doing.
@@ -152,7 +185,7 @@ impl DataDisk {
     }
 
     async fn attempt(&self, configuration: &Configuration) -> anyhow::Result<()> {
-        let keys = self.keys(configuration)?;
+        let keys = self.usable_keys(configuration)?;
         self.work(Box::new(move |worker| worker.mount(&keys))).await
     }
 
@@ -163,7 +196,7 @@ impl DataDisk {
         let Some(open) = self.open_key() else {
             return;
         };
-        let changed = match self.keys(configuration) {
+        let changed = match self.usable_keys(configuration) {
             Ok(keys) if keys.present == open => Ok(()),
             Ok(keys) if keys.previous.as_ref() != Some(&open) => Err(anyhow!(
                 "the configuration has another one, and does not name the present one as the previous key; \

@@ -199,6 +199,27 @@ async fn another_key_in_the_configuration_becomes_the_disks() {
 }
 
 #[tokio::test]
+async fn a_previous_key_that_is_none_keeps_no_node_from_its_disk_nor_from_a_configuration() {
+    let machine = used().await;
+    let mut wrong = keys(KEY, None);
+    wrong["disk"]["previous"] = Value::Null;
+    let hub = Hub::start([Answer::good(&wrong)]).await;
+    let node = start(&hub, &machine).await;
+    node.logged(READY, 1).await;
+    let said = "there is a previous key, but none that can be used: ";
+    node.logged(said, 1).await;
+    // The same at a refresh, as said as anew.
+    wrong["disk"]["previous"] = "short".into();
+    hub.answers([Answer::good(&wrong)]);
+    node.reload().await;
+    node.logged("refresh: changed: disk.previous", 1).await;
+    node.logged(said, 2).await;
+    let log = node.stop().await;
+    assert_eq!(log.matches(said).count(), 2, "{log}");
+    assert_eq!(began(&machine, "mkfs.ext4"), 1);
+}
+
+#[tokio::test]
 async fn a_format_is_awaited_although_the_configuration_changes() {
     let machine = Machine::azure();
     machine.write("slow", "");

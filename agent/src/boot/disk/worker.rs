@@ -97,7 +97,9 @@ impl Worker {
     pub(super) fn mount(&mut self, keys: &Keyring) -> anyhow::Result<()> {
         let disk = self.find()?;
         let confirmation = self.confirmation(&disk);
-        let Keyring { present, previous } = keys;
+        let Keyring {
+            present, previous, ..
+        } = keys;
         let both = Keys {
             present,
             previous: previous.as_ref(),
