@@ -216,7 +216,7 @@ async fn serve(
     .await;
     if !done.is_ready {
         clock::synchronise(machine, time).await;
-        ready(machine).await;
+        ready(machine, data).await;
         done.is_ready = true;
     }
     tokio::select! {
@@ -357,9 +357,12 @@ async fn register(
 }
 
 /// Starts what needs a whole node.
-async fn ready(machine: &Machine) {
+async fn ready(machine: &Machine, data: &Data) {
     let mut stage = machine.begin("ready");
-    let start = async || machine.units.start(READY).await;
+    let start = async || {
+        disk::is_well(machine, data).await?;
+        machine.units.start(READY).await
+    };
     until_done(&mut stage, start).await;
     stage.done("this node is ready");
 }

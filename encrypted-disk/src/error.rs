@@ -5,7 +5,6 @@
 use std::io;
 
 use crate::ConfirmationError;
-use crate::file_system::is_damage;
 use crate::find::{Disk, FindError};
 use crate::inspect::InspectError;
 use crate::luks::HeaderError;
@@ -63,9 +62,22 @@ pub enum DiskError {
     FileSystem {
         /// The exit code.
         code: i32,
-        /// What e2fsck said.
+        /// The beginning of what e2fsck said, on one plain line.
         said: String,
     },
+
+    /// e2fsck could not check the file system, and has proven nothing about it.
+    #[error("the file system could not be checked (e2fsck: {code}): {said}")]
+    Unchecked {
+        /// The exit code.
+        code: i32,
+        /// The beginning of what e2fsck said, on one plain line.
+        said: String,
+    },
+
+    /// e2fsck came to no end.
+    #[error("check the file system")]
+    Check(#[source] RunError),
 
     /// The kernel's tree could not be read.
     #[error("look at the machine")]
@@ -120,14 +132,25 @@ impl DiskError {
     /// A damaged file system is among these, although the disk is ours and its key right. Every start ends at the
     /// same damage, the machine has no shell for a repair by hand, and what `e2fsck -y` would do is for an image that
     /// says so ([`crate::Check::DangerRepairAll`]). Who has tried that, or has the data elsewhere, must
-    /// be able to go on with this disk, and by nothing less than the serial typed back.
+    /// be able to go on with this disk, and by nothing less than the serial typed back. A file system that could
+    /// not be checked is not among them, even if its superblock is not recognised: e2fsck has one code for that and
+    /// for a device that fails, and a failing device is no reason to wipe it.
     pub fn is_about_content(&self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.is_about_content(),
             Self::NotOpened(refusal) => refusal.is_about_content(),
-            Self::FileSystem { code, .. } => is_damage(*code),
+            Self::FileSystem { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether the check of the file system has failed, which may have taken hours and is as it was the next
+    /// time, unless something else changes.
+    pub fn is_of_check(&self) -> bool {
+        matches!(
+            self,
+            Self::FileSystem { .. } | Self::Unchecked { .. } | Self::Check(_)
+        )
     }
 
     /// The error with its causes, on one line.

@@ -43,6 +43,9 @@ pub(crate) fn make(settings: &Settings) -> Call<'static> {
         .within(LONG)
 }
 
+/// As much of what e2fsck says is kept, in characters: the disk, which is not to be believed, chooses most of it.
+pub(crate) const SAID: usize = 300;
+
 /// What a check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checked {
@@ -63,10 +66,11 @@ pub(crate) fn check(settings: &Settings) -> Call<'static> {
         .within(LONG)
 }
 
-/// Whether a failed check says that the file system itself cannot be used: errors are left (4), or it was
-/// not even recognised (8). The others are about how e2fsck was called, or stopped.
+/// Whether a failed check proves that the file system is damaged: e2fsck has found what it leaves (4). The others
+/// prove nothing about what is on the disk: they are about how e2fsck was called (16), that it was stopped (32), or
+/// that it could not work (8), for want of memory, of the device, or of a superblock that it recognises.
 pub(crate) fn is_damage(code: i32) -> bool {
-    code & (4 | 8) != 0 && code < 16
+    code & 4 != 0 && code < 16
 }
 
 /// What e2fsck's exit code says: bits, of which 1 and 2 are repairs, and all others failures. That the

@@ -76,6 +76,7 @@ mod settings;
 mod slots;
 mod steps;
 mod tools;
+pub mod watch;
 
 pub use confirmation::{Confirmation, ConfirmationError};
 pub use error::DiskError;
@@ -85,6 +86,7 @@ pub use inspect::{InspectError, Inspection, inspect};
 pub use key::{Key, KeyError, KeyId, Keys};
 pub use plan::{Plan, Refusal, plan};
 pub use run::{Call, Output, Run, RunError, System};
+pub use scratch::sweep;
 pub use settings::{Check, Mounts, Settings};
 pub use slots::OpenRefusal;
 pub use tools::{Event, Tools, Volume};

@@ -142,6 +142,26 @@ pub trait Run {
     fn run(&mut self, call: &Call<'_>) -> Result<Output, RunError>;
 }
 
+/// The beginning of what a program says, on one line. What it quotes may come from a disk, whose owner would write
+/// to terminals and logs: what is not plain is escaped.
+pub(crate) fn one_line(text: &str, most: usize) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut line = String::new();
+    for character in words.chars() {
+        let is_plain = (character.is_ascii_graphic() && character != '\\') || character == ' ';
+        let shown = match is_plain {
+            true => character.to_string(),
+            false => character.escape_default().to_string(),
+        };
+        if line.len().saturating_add(shown.len()) > most {
+            line.push_str(" ...");
+            break;
+        }
+        line.push_str(&shown);
+    }
+    line
+}
+
 /// Runs a program that has to end with code 0.
 pub(crate) fn succeed(run: &mut dyn Run, call: &Call<'_>) -> Result<Output, RunError> {
     let output = run.run(call)?;
@@ -157,5 +177,22 @@ pub(crate) fn failed(call: &Call<'_>, output: Output) -> RunError {
         program: call.program,
         code: output.code,
         stderr: output.stderr,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn what_a_disk_makes_a_program_say_is_one_plain_line() {
+        let hostile = "a\nb\t c \u{1b}[2J\u{202e}\0\\ d";
+        let expected = r"a b c \u{1b}[2J\u{202e}\u{0}\\ d";
+        assert_eq!(one_line(hostile, 300), expected);
+        for text in [&"x".repeat(1000), &"\u{1b}".repeat(1000)] {
+            let line = one_line(text, 300);
+            assert!(line.len() <= 304 && line.ends_with(" ..."), "{line}");
+        }
+        assert_eq!(one_line(&"x".repeat(300), 300).len(), 300);
     }
 }

@@ -15,6 +15,9 @@ use crate::layout::{HEADER_BYTES, LEAST_BYTES};
 const TMPFS: i64 = 0x0102_1994;
 const RAMFS: i64 = 0x8584_58f6_u32 as i64;
 
+/// What the folders' names begin with; 16 hexadecimal digits follow.
+const PREFIX: &str = "disk-header-";
+
 /// A private folder, removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Scratch(PathBuf);
@@ -30,7 +33,7 @@ impl Scratch {
         let mut random = [0; 8];
         let failed = |_| io::Error::other("no random numbers");
         SystemRandom::new().fill(&mut random).map_err(failed)?;
-        let name = format!("disk-header-{:016x}", u64::from_le_bytes(random));
+        let name = format!("{PREFIX}{:016x}", u64::from_le_bytes(random));
         let folder = parent.join(name);
         DirBuilder::new().mode(0o700).create(&folder)?;
         Ok(Self(folder))
@@ -57,6 +60,28 @@ impl Drop for Scratch {
         // It is in memory, private, and has no secret: what cannot be removed goes with the machine.
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// Removes the folders that a process which was killed has left below `parent`. Not while another one works on a disk.
+///
+/// # Errors
+///
+/// Some may be left.
+pub fn sweep(parent: &Path) -> io::Result<usize> {
+    let mut removed: usize = 0;
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let is_ours =
+            digits.is_some_and(|it| it.len() == 16 && it.bytes().all(|it| it.is_ascii_hexdigit()));
+        // A link is none, and is not followed.
+        if is_ours && entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+            removed = removed.saturating_add(1);
+        }
+    }
+    Ok(removed)
 }
 
 /// Reads back a header that a program has changed.
@@ -93,6 +118,34 @@ mod tests {
         assert_eq!((mode(&scratch.0), mode(&path)), (0o700, 0o600));
         drop(scratch);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_process_has_left_is_removed_and_nothing_else() {
+        let parent = tempfile::tempdir_in(MEMORY).unwrap();
+        let path = |name: &str| parent.path().join(name);
+        let left = Scratch::new(parent.path()).unwrap();
+        left.header(b"header").unwrap();
+        // Not dropped, as by SIGKILL.
+        std::mem::forget(left);
+        let others = [
+            "disk-header-",
+            "disk-header-0123",
+            "disk-header-0123456789abcdeg",
+            "x",
+        ];
+        for name in others {
+            fs::create_dir(path(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(path("x"), path("disk-header-0123456789abcdef")).unwrap();
+        fs::write(path("disk-header-0123456789abcde0"), "").unwrap();
+        assert_eq!(sweep(parent.path()).unwrap(), 1);
+        assert_eq!(
+            fs::read_dir(parent.path()).unwrap().count(),
+            others.len() + 2
+        );
+        assert_eq!(sweep(parent.path()).unwrap(), 0);
+        assert!(sweep(Path::new("/nowhere/at/all")).is_err());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::inspect::inspect;
 use crate::key::{Key, Keys};
 use crate::layout::Slot;
 use crate::plan::{Plan, Refusal, doubt, plan};
-use crate::run::{Call, Output, Run, failed, succeed};
+use crate::run::{Call, Output, Run, failed, one_line, succeed};
 use crate::settings::Settings;
 use crate::{Confirmation, ConfirmationError};
 
@@ -236,11 +236,14 @@ impl Tools<'_> {
 
     fn check(&mut self) -> Result<(), DiskError> {
         let call = file_system::check(self.settings);
-        let output = self.run.run(&call)?;
+        let output = self.run.run(&call).map_err(DiskError::Check)?;
         let Some(checked) = file_system::checked(output.code) else {
-            return Err(DiskError::FileSystem {
-                code: output.code,
-                said: [output.stdout.trim(), &output.stderr].join(" "),
+            let code = output.code;
+            let said = [output.stdout, output.stderr].join(" ");
+            let said = one_line(&said, file_system::SAID);
+            return Err(match file_system::is_damage(code) {
+                true => DiskError::FileSystem { code, said },
+                false => DiskError::Unchecked { code, said },
             });
         };
         self.tell(Event::Checked(checked));

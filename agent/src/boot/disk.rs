@@ -8,21 +8,23 @@
 //! I/O: as `encrypted-disk` has it; starts the unit that lets go of the disk when the machine stops.
 
 mod advice;
+mod health;
 mod worker;
 
 use std::convert::Infallible;
 use std::future::pending;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use encrypted_disk::{Key, System};
+use encrypted_disk::{Key, Sysfs, System};
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 
+use self::health::Health;
 pub(super) use self::worker::settings;
-use self::worker::{Job, Worker};
+use self::worker::{CheckFailed, Job, NotFound, Worker};
 use super::Machine;
 use super::configuration::Configuration;
 use super::progress::Stage;
@@ -36,6 +38,9 @@ const CLOSER: &str = "cvm-disk.service";
 
 /// A disk that is attached is found as soon as this.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// A file system whose check fails is checked again after pauses that grow up to this.
+const LONGEST_CHECK_PAUSE: Duration = Duration::from_secs(3600);
 
 /// How often it is looked at once it is mounted.
 const WATCH: Duration = Duration::from_secs(60);
@@ -52,6 +57,10 @@ pub(super) struct DataDisk {
     open: Arc<std::sync::Mutex<Option<Key>>>,
     /// Why that is not the configuration's, as it was said last.
     trouble: std::sync::Mutex<String>,
+    /// Why the previous key is none, as it was said last.
+    unusable: std::sync::Mutex<Option<String>>,
+    /// Whether it still is what it was when it was mounted.
+    health: Health,
 }
 
 /// What an operator has typed to have a refused disk formatted: its serial. It waits for a disk to be there, and is
@@ -62,6 +71,8 @@ type Confirmation = watch::Sender<Option<String>>;
 pub(super) struct Keyring {
     present: Key,
     previous: Option<Key>,
+    /// Why the previous key that the configuration has is none.
+    unusable: Option<String>,
 }
 
 impl DataDisk {
@@ -87,6 +98,8 @@ impl DataDisk {
             confirmation,
             open,
             trouble: std::sync::Mutex::default(),
+            unusable: std::sync::Mutex::default(),
+            health: Health::of(settings, Sysfs::below(root)),
         }
     }
 
@@ -100,7 +113,12 @@ impl DataDisk {
         self.confirmation.send_replace(Some(serial.to_owned()));
     }
 
-    /// The disk's keys, by the configuration.
+    /// The disk's keys, by the configuration. A previous key that cannot be used is as good as none: the present one
+    /// opens the disk, and a slip in the other must not keep the node from it, nor from the rest of a configuration.
+    ///
+    /// # Errors
+    ///
+    /// The key itself is missing or no key.
     pub(super) fn keys(&self, configuration: &Configuration) -> anyhow::Result<Keyring> {
         let KeySource::Configuration { key, previous } = &self.key;
         let parse = |name: &str| -> anyhow::Result<Option<Key>> {
@@ -115,12 +133,35 @@ impl DataDisk {
             Ok(text.is_some_and(|text| !text.is_empty()))
         };
         // One that is not needed any more may be left empty.
-        let previous = match previous.as_ref() {
-            Some(name) if is_set(name)? => parse(name)?,
-            _ => None,
+        let previous = previous.as_ref().map(|name| match is_set(name) {
+            Ok(true) => parse(name),
+            Ok(false) => Ok(None),
+            Err(error) => Err(error),
+        });
+        let (previous, unusable) = match previous {
+            Some(Ok(previous)) => (previous, None),
+            Some(Err(error)) => (None, Some(format!("{error:#}"))),
+            None => (None, None),
         };
         let present = parse(key)?.with_context(|| format!("{key} is missing"))?;
-        Ok(Keyring { present, previous })
+        Ok(Keyring {
+            present,
+            previous,
+            unusable,
+        })
+    }
+
+    /// As [`Self::keys`]; that the previous key cannot be used is said, once.
+    fn usable_keys(&self, configuration: &Configuration) -> anyhow::Result<Keyring> {
+        let keys = self.keys(configuration)?;
+        let mut said = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = &keys.unusable
+            && said.as_ref() != Some(why)
+        {
+            tracing::warn!("disk: there is a previous key, but none that can be used: {why}");
+        }
+        said.clone_from(&keys.unusable);
+        Ok(keys)
     }
 
     /// Has the worker do this, after what it is doing.
@@ -144,7 +185,7 @@ impl DataDisk {
     }
 
     async fn attempt(&self, configuration: &Configuration) -> anyhow::Result<()> {
-        let keys = self.keys(configuration)?;
+        let keys = self.usable_keys(configuration)?;
         self.work(Box::new(move |worker| worker.mount(&keys))).await
     }
 
@@ -155,7 +196,7 @@ impl DataDisk {
         let Some(open) = self.open_key() else {
             return;
         };
-        let changed = match self.keys(configuration) {
+        let changed = match self.usable_keys(configuration) {
             Ok(keys) if keys.present == open => Ok(()),
             Ok(keys) if keys.previous.as_ref() != Some(&open) => Err(anyhow!(
                 "the configuration has another one, and does not name the present one as the previous key; \
@@ -194,7 +235,23 @@ pub(super) async fn mounted(machine: &Machine, configuration: &Configuration) ->
     Data(())
 }
 
-/// Keeps the mounted disk under the configuration's key, and says how full it is, for ever.
+/// Whether a node can become ready with the disk that was mounted.
+///
+/// # Errors
+///
+/// The disk has failed since.
+pub(super) async fn is_well(machine: &Machine, _: &Data) -> anyhow::Result<()> {
+    match &machine.disk {
+        Some(disk) => disk.health.look().await,
+        None => Ok(()),
+    }
+}
+
+/// Keeps the mounted disk under the configuration's key, says how full it is, and whether it has failed, for ever.
+///
+/// A node that is ready stays so if its disk fails. What does not need the disk goes on; what does gets errors, and
+/// knows better than this what to do with what it has in memory; and the machine's owner, who can take the disk away,
+/// gets nothing more by it than that.
 pub(super) async fn watch(
     machine: &Machine,
     configuration: &Configuration,
@@ -206,24 +263,49 @@ pub(super) async fn watch(
     };
     let mut space = Space::of(&settings.settings.mount_point);
     loop {
+        let is_well = disk.health.watch(&machine.notifier).await;
+        if is_well {
+            space.look();
+        }
         sleep(WATCH).await;
-        disk.keep_key(configuration).await;
-        space.look();
+        // Nothing is written to a disk that fails, or to another one.
+        if is_well {
+            disk.keep_key(configuration).await;
+        }
     }
 }
 
 async fn wait(disk: &DataDisk, configuration: &Configuration, stage: &mut Stage<'_>) {
     let mut backoff = Backoff::default();
-    while let Err(error) = disk.attempt(configuration).await {
-        let pause = match error.downcast_ref::<worker::NotFound>() {
-            Some(_) => LOOK,
+    let mut checks = Backoff::up_to(LONGEST_CHECK_PAUSE);
+    loop {
+        let begin = Instant::now();
+        let Err(error) = disk.attempt(configuration).await else {
+            return;
+        };
+        let failed = error.downcast_ref::<CheckFailed>();
+        let pause = match failed {
+            _ if error.is::<NotFound>() => LOOK,
+            // One that took hours is not followed by another at once.
+            Some(_) => checks.next().max(begin.elapsed().min(LONGEST_CHECK_PAUSE)),
             None => backoff.next(),
         };
         stage.waits(&error, pause);
         tokio::select! {
             () = sleep(pause) => {}
             () = disk.confirmed() => {}
+            () = another(failed) => {}
         }
+    }
+}
+
+/// Until the disk on which a check has failed is there no longer: another one may have come.
+async fn another(failed: Option<&CheckFailed>) {
+    let Some(CheckFailed { disk, .. }) = failed else {
+        return pending().await;
+    };
+    while disk.is_there() {
+        sleep(LOOK).await;
     }
 }
 

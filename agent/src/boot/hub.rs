@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 /// One question and its answer, evidence and all: a quote may take seconds. The proxy gives a hub up
 /// after 60 s, and what it says about that is worth waiting for.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Largest answer, in bytes. The largest known configuration has some 30 kB; as JSON values, it may
 /// take thirty times as much memory, twice while one replaces another.

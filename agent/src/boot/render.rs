@@ -20,10 +20,13 @@ use serde_json::Value;
 use templates::{Changes, Checked, Checker, CommitError, Root, Set};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::Machine;
 use super::configuration::Configuration;
 use super::handover::Served;
+#[cfg(doc)]
+use super::hub;
 use super::units::Units;
 use crate::config::Config;
 
@@ -36,6 +39,10 @@ const DESTINATIONS: &str = "run/";
 /// A checker that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
+
+/// As long as this a configuration that was fetched is tried out. With what the fetching may take ([`hub::PATIENCE`]),
+/// that is less than a reload may (`TimeoutStartSec=` of the unit).
+const TRIAL: Duration = Duration::from_secs(25);
 
 /// Most files that are said by name.
 const SAID: usize = 10;
@@ -97,11 +104,20 @@ impl Templates {
 
     /// Whether a configuration could replace the one that is in place. Before there is one, any
     /// could: what is wrong with it, its rendering says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::render`]; or a rendering that has begun before, and tells its units, takes too long to wait for.
     pub(super) async fn try_out(&self, configuration: &Configuration) -> anyhow::Result<()> {
-        if self.is_in_place.load(Ordering::Relaxed) {
-            self.checked(configuration, |_| Ok(())).await?;
+        if !self.is_in_place.load(Ordering::Relaxed) {
+            return Ok(());
         }
-        Ok(())
+        let tried = timeout(TRIAL, self.checked(configuration, |_| Ok(())));
+        let tried = tried.await.with_context(|| {
+            let seconds = TRIAL.as_secs();
+            format!("it could not be tried out within {seconds} s, as files of the former are taken up or checked")
+        })?;
+        tried.map(drop)
     }
 
     /// Renders, and says what came of it.
@@ -222,5 +238,46 @@ fn kind_text(kind: templates::ChangeKind) -> &'static str {
     match kind {
         templates::ChangeKind::Written => "is written",
         templates::ChangeKind::Removed => "is removed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::hub;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_does_not_wait_for_a_rendering_that_does_not_end() {
+        let root = tempfile::tempdir().unwrap();
+        let templates = Templates {
+            directory: root.path().join("templates"),
+            root: Root::new(root.path(), root.path().join(STATE)),
+            turn: Arc::default(),
+            is_in_place: AtomicBool::new(true),
+        };
+        // A unit that does not reload is waited for with this held.
+        let turn = Arc::clone(&templates.turn).lock_owned().await;
+        let configuration = Configuration::empty();
+        let begin = tokio::time::Instant::now();
+        let tried = timeout(Duration::from_secs(3600), templates.try_out(&configuration)).await;
+        let error = tried.unwrap().unwrap_err();
+        assert!(error.to_string().contains("within 25 s"), "{error:#}");
+        assert!(begin.elapsed() < Duration::from_secs(26));
+        drop(turn);
+        let tried = templates.try_out(&configuration).await;
+        let said = tried.map_err(|error| format!("{error:#}"));
+        assert!(!said.is_err_and(|it| it.contains("within")));
+    }
+
+    #[test]
+    fn a_reload_ends_within_what_its_unit_allows() {
+        let unit =
+            include_str!("../../../meta-base/mkosi.extra/usr/lib/systemd/system/cvm-agent.service");
+        let allowed = unit
+            .lines()
+            .find_map(|it| it.strip_prefix("TimeoutStartSec="));
+        let allowed = allowed.and_then(|it| it.strip_suffix('s')).unwrap();
+        let allowed = Duration::from_secs(allowed.parse().unwrap());
+        assert!(hub::PATIENCE + TRIAL < allowed);
     }
 }

@@ -15,16 +15,30 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// Pauses between attempts: one second, doubled up to a minute, each shortened by up to a half, so
 /// that nodes that lost the same hub don't all come back at once.
-#[derive(Default)]
 pub(super) struct Backoff {
     attempts: u32,
+    longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::up_to(LONGEST)
+    }
 }
 
 impl Backoff {
+    /// As the default, but up to longer pauses: for what costs much and seldom changes.
+    pub(super) fn up_to(longest: Duration) -> Self {
+        Self {
+            attempts: 0,
+            longest,
+        }
+    }
+
     pub(super) fn next(&mut self) -> Duration {
         let doublings = self.attempts.min(16);
         self.attempts = self.attempts.saturating_add(1);
-        let full = FIRST.saturating_mul(1 << doublings).min(LONGEST);
+        let full = FIRST.saturating_mul(1 << doublings).min(self.longest);
         spread(full, 0.5)
     }
 }

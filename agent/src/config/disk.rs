@@ -3,7 +3,7 @@
 //! I/O: none.
 
 use std::collections::BTreeMap;
-use std::path::{Component, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use encrypted_disk::luks::KeyDerivation;
@@ -144,21 +144,31 @@ fn check_mapping(mapping: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check_mount_point(point: &std::path::Path) -> anyhow::Result<()> {
-    let mut names = 0;
-    let is_plain = point.is_absolute()
-        && point.components().all(|it| match it {
-            Component::RootDir => true,
-            Component::Normal(_) => {
-                names += 1;
-                true
-            }
-            _ => false,
-        });
+/// Where no disk can be mounted: what is the system's, what the agent's unit has of its own or does not see, and what
+/// is taken for memory, such as `/run`, where keys are.
+const TAKEN: [&str; 17] = [
+    "/bin", "/boot", "/dev", "/efi", "/etc", "/home", "/lib", "/lib32", "/lib64", "/proc", "/root",
+    "/run", "/sbin", "/sys", "/tmp", "/usr", "/var/tmp",
+];
+
+/// It becomes an argument and the name of a unit, and is compared with what the kernel says is mounted.
+fn check_mount_point(point: &Path) -> anyhow::Result<()> {
+    let shown = point.display();
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '_' | '-' | '.');
+    let names = point.to_str().and_then(|it| it.strip_prefix('/'));
+    let is_path = names.is_some_and(|names| {
+        names.split('/').all(|name| {
+            !name.is_empty() && !matches!(name, "." | "..") && name.chars().all(is_plain)
+        })
+    });
     ensure!(
-        is_plain && names > 0,
-        "disk.mount_point is {}: expected an absolute path, such as /persistent",
-        point.display()
+        is_path,
+        "disk.mount_point is {shown}: expected an absolute path of letters, digits, _, - and ., such as /persistent"
     );
+    let taken = TAKEN.iter().find(|taken| point.starts_with(taken));
+    let taken = taken.or((point == Path::new("/var")).then_some(&"/var"));
+    if let Some(taken) = taken {
+        bail!("disk.mount_point is {shown}: {taken} is not for disks");
+    }
     Ok(())
 }

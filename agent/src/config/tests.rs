@@ -462,6 +462,16 @@ fn the_disk_is_named_by_one_file_and_may_be_named_anew_by_a_later_one() {
     assert!(!disk.settings.formats_blank);
     let disk::KeySource::Configuration { previous, .. } = disk.key;
     assert_eq!(previous.as_deref(), Some("disk.old"));
+    for point in [
+        "/persistent",
+        "/srv/data",
+        "/var/lib/node",
+        "/data-1.b_c",
+        "/runs",
+    ] {
+        let later = format!("[disk]\nmount_point = \"{point}\"\n");
+        with_disk(DISK, &later).read().unwrap();
+    }
 }
 
 #[test]
@@ -494,6 +504,61 @@ fn a_disk_that_could_never_be_used_is_refused_and_named() {
             "[disk]\n",
             "[disk]\nmount_point = \"/a/../b\"\n",
             "disk.mount_point is /a/../b",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\nmount_point = \"/run/data\"\n",
+            "/run is not for disks",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\nmount_point = \"/run\"\n",
+            "/run is not for disks",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\nmount_point = \"/usr/lib/x\"\n",
+            "/usr is not",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\nmount_point = \"/home\"\n",
+            "/home is not",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\nmount_point = \"/var\"\n",
+            "/var is not",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\nmount_point = \"/tmp/data\"\n",
+            "/tmp is not",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\nmount_point = \"//data\"\n",
+            "expected an absolute path",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\nmount_point = \"/data/\"\n",
+            "expected an absolute path",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\nmount_point = \"/a/./b\"\n",
+            "expected an absolute path",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\nmount_point = \"/my data\"\n",
+            "expected an absolute path",
+        ),
+        (
+            "[disk]\n",
+            "[disk]\nmount_point = \"/a\\u001bb\"\n",
+            "expected an absolute path",
         ),
         (
             "[disk]\n",

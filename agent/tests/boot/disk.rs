@@ -87,6 +87,34 @@ async fn a_disk_that_comes_late_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_disk_that_fails_keeps_a_node_from_becoming_ready_and_is_said() {
+    let machine = Machine::azure();
+    let hub = Hub::start([Answer::good(&keys(KEY, None))]).await;
+    hub.state.lock().unwrap().refusals = [503; 4].into();
+    let node = start(&hub, &machine).await;
+    node.logged("registration: ", 2).await;
+    machine.unplug("sdb");
+    let failed = "ready: the data disk has failed: it cannot be found: no disk at LUN 10";
+    node.logged(failed, 1).await;
+    assert_eq!(node.started(), "cvm-disk.service\n");
+    // Whatever else changes, the disk is looked at at once.
+    let mut changed = keys(KEY, None);
+    changed["enabled"] = true.into();
+    hub.answers([Answer::good(&changed)]);
+    node.reload().await;
+    node.logged("disk: the data disk has failed", 1).await;
+    let device = machine.path("sys/devices/sdb-block");
+    std::os::unix::fs::symlink(device, machine.path("sys/block/sdb")).unwrap();
+    node.logged(READY, 1).await;
+    changed["enabled"] = false.into();
+    hub.answers([Answer::good(&changed)]);
+    node.reload().await;
+    node.logged("disk: the data disk is good again", 1).await;
+    assert_eq!(began(&machine, "systemd-mount"), 1);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn a_wrong_key_is_said_and_mended_at_the_hub() {
     let machine = used().await;
     let before = machine.image();
@@ -167,6 +195,27 @@ async fn another_key_in_the_configuration_becomes_the_disks() {
     assert!(node.log().contains("the disk has another key"));
     let log = node.stop().await;
     assert!(!log.contains(KEY) && !log.contains(OTHER_KEY), "{log}");
+    assert_eq!(began(&machine, "mkfs.ext4"), 1);
+}
+
+#[tokio::test]
+async fn a_previous_key_that_is_none_keeps_no_node_from_its_disk_nor_from_a_configuration() {
+    let machine = used().await;
+    let mut wrong = keys(KEY, None);
+    wrong["disk"]["previous"] = Value::Null;
+    let hub = Hub::start([Answer::good(&wrong)]).await;
+    let node = start(&hub, &machine).await;
+    node.logged(READY, 1).await;
+    let said = "there is a previous key, but none that can be used: ";
+    node.logged(said, 1).await;
+    // The same at a refresh, as said as anew.
+    wrong["disk"]["previous"] = "short".into();
+    hub.answers([Answer::good(&wrong)]);
+    node.reload().await;
+    node.logged("refresh: changed: disk.previous", 1).await;
+    node.logged(said, 2).await;
+    let log = node.stop().await;
+    assert_eq!(log.matches(said).count(), 2, "{log}");
     assert_eq!(began(&machine, "mkfs.ext4"), 1);
 }
 

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Call, Output, Run, RunError};
+use super::{Call, Output, Run, RunError, one_line};
 
 /// Where Debian has programs.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -79,7 +79,7 @@ impl Run for System {
         Ok(Output {
             code,
             stdout: kept(stdout),
-            stderr: one_line(&kept(stderr)),
+            stderr: one_line(&kept(stderr), KEPT_ERRORS),
         })
     }
 }
@@ -114,13 +114,6 @@ fn read(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
 fn kept(pipe: Option<Receiver<Vec<u8>>>) -> String {
     let bytes = pipe.and_then(|pipe| pipe.recv_timeout(REAPING).ok());
     String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
-}
-
-/// The beginning of a text, printable and on one line.
-fn one_line(text: &str) -> String {
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let printable = words.chars().filter(|c| !c.is_control());
-    printable.take(KEPT_ERRORS).collect()
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub(crate) struct Programs<'a> {
     /// What blkid and wipefs say.
     pub(crate) signature: Option<&'static str>,
     pub(crate) fsck: i32,
+    pub(crate) fsck_says: String,
     /// Whether something has the mapping open.
     pub(crate) is_busy: bool,
     /// Whether a header's key cannot be changed.
@@ -52,6 +53,7 @@ impl<'a> Programs<'a> {
             stop: None,
             signature: None,
             fsck: 0,
+            fsck_says: String::new(),
             is_busy: false,
             keeps_key: false,
             meanwhile: Box::new(|_| {}),
@@ -127,7 +129,7 @@ impl<'a> Programs<'a> {
             }
             ("e2fsck", _) => {
                 assert!(self.machine.is_mapped() && !self.machine.is_mounted());
-                (self.fsck, String::new())
+                (self.fsck, self.fsck_says.clone())
             }
             ("umount", _) => {
                 self.machine.unmount();

@@ -30,6 +30,11 @@ pub(super) fn advice(error: &DiskError, disk: &Disk, source: &KeySource) -> Stri
         DiskError::FileSystem { .. } => {
             "restore the disk from a copy, or boot an image whose disk.check is \"danger-repair-all\"".to_owned()
         }
+        DiskError::Unchecked { .. } => {
+            "restart the machine if it stays so; if e2fsck does not recognise the file system, restore the disk from a \
+             copy, or attach a blank one"
+                .to_owned()
+        }
         DiskError::MappingTaken { .. } | DiskError::LeftOver { .. } => {
             "restart the machine if it stays so".to_owned()
         }

@@ -97,8 +97,44 @@ async fn what_was_begun_is_brought_to_its_end_by_one_worker() {
     assert!(disk.open_key().is_some());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_check_that_fails_is_repeated_more_and_more_slowly_unless_the_disk_changes() {
+    let machine = Machine::azure();
+    let disk = disk(&machine);
+    attempt(&disk, KEY).await.unwrap();
+    machine.reset();
+    machine.write("fsck", "4");
+    let before = began(&machine, "e2fsck");
+    let notifier = Notifier::from_env().unwrap();
+    let mut stage = Stage::begin(&notifier, "disk");
+    let configuration = configuration(KEY);
+    {
+        let waits = wait(&disk, &configuration, &mut stage);
+        tokio::pin!(waits);
+        let hours = |hours| Duration::from_secs(hours * 3600);
+        assert!(timeout(hours(6), &mut waits).await.is_err());
+        // Within the first hour a dozen, and then one or two each hour.
+        let checks = began(&machine, "e2fsck") - before;
+        assert!((8..=24).contains(&checks), "{checks}");
+        // Another disk in its place is tried at once, and another that is not there is looked for.
+        machine.unmap();
+        machine.swap();
+        fs::remove_file(machine.path("fsck")).unwrap();
+        timeout(Duration::from_secs(10), waits).await.unwrap();
+    }
+    assert!(machine.is_mounted());
+}
+
 #[test]
-fn a_previous_key_may_be_missing_or_empty_but_not_wrong() {
+fn headers_that_a_killed_agent_has_left_are_removed() {
+    let machine = Machine::azure();
+    machine.write("run/disk-header-0123456789abcdef/header", "");
+    disk(&machine);
+    assert!(!machine.path("run/disk-header-0123456789abcdef").exists());
+}
+
+#[test]
+fn a_previous_key_that_is_missing_empty_or_wrong_is_none() {
     let disk = disk(&Machine::azure());
     let keys = |previous: serde_json::Value| {
         let json = json!({ "disk": { "key": KEY, "previous": previous } }).to_string();
@@ -107,9 +143,11 @@ fn a_previous_key_may_be_missing_or_empty_but_not_wrong() {
     assert!(keys("".into()).unwrap().previous.is_none());
     assert!(disk.keys(&configuration(KEY)).unwrap().previous.is_none());
     assert!(keys(OTHER_KEY.into()).unwrap().previous.is_some());
-    for wrong in [json!("short"), json!(7)] {
-        let error = keys(wrong).err().unwrap();
-        assert!(format!("{error:#}").contains("disk.previous"), "{error:#}");
+    for wrong in [json!("short"), json!(7), json!(null)] {
+        let keys = keys(wrong).unwrap();
+        assert!(keys.previous.is_none());
+        let why = keys.unusable.unwrap();
+        assert!(why.contains("disk.previous"), "{why}");
     }
     let error = disk.keys(&Configuration::empty()).err().unwrap();
     assert_eq!(error.to_string(), "disk.key is missing");
@@ -172,4 +210,11 @@ fn every_refusal_says_what_can_be_done() {
         said: String::new(),
     };
     assert!(said(damaged).contains("danger-repair-all"));
+    let unchecked = DiskError::Unchecked {
+        code: 8,
+        said: String::new(),
+    };
+    let said = said(unchecked);
+    assert!(said.contains("restart the machine if it stays so"));
+    assert!(!said.contains("confirm"), "{said}");
 }

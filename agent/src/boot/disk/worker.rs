@@ -34,6 +34,22 @@ impl fmt::Display for NotFound {
 
 impl std::error::Error for NotFound {}
 
+/// The file system could not be checked, which is as it was the next time, unless something changes.
+#[derive(Debug)]
+pub(super) struct CheckFailed {
+    text: String,
+    /// On which disk.
+    pub(super) disk: Disk,
+}
+
+impl fmt::Display for CheckFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for CheckFailed {}
+
 /// Has all that it takes to work on the disk.
 pub(super) struct Worker {
     selector: Selector,
@@ -55,9 +71,15 @@ impl Worker {
         open: Arc<std::sync::Mutex<Option<Key>>>,
         notifier: Arc<Notifier>,
     ) -> Self {
+        let settings = settings(configured, root);
+        match encrypted_disk::sweep(&settings.scratch) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!("disk: removed {count} headers in memory that were left"),
+            Err(error) => tracing::warn!("disk: remove headers in memory that were left: {error}"),
+        }
         Self {
             selector: configured.selector.clone(),
-            settings: settings(configured, root),
+            settings,
             source: configured.key.clone(),
             sysfs: Sysfs::below(root),
             run,
@@ -75,7 +97,9 @@ impl Worker {
     pub(super) fn mount(&mut self, keys: &Keyring) -> anyhow::Result<()> {
         let disk = self.find()?;
         let confirmation = self.confirmation(&disk);
-        let Keyring { present, previous } = keys;
+        let Keyring {
+            present, previous, ..
+        } = keys;
         let both = Keys {
             present,
             previous: previous.as_ref(),
@@ -157,7 +181,12 @@ impl Worker {
             let (name, serial) = (&disk.name, &disk.serial);
             let causes = Causes(&error);
             let advice = advice(&error, disk, &self.source);
-            anyhow!("{name} (serial {serial:?}): {causes}{advice}")
+            let text = format!("{name} (serial {serial:?}): {causes}{advice}");
+            if !error.is_of_check() {
+                return anyhow!(text);
+            }
+            let disk = disk.clone();
+            CheckFailed { text, disk }.into()
         })
     }
 }
