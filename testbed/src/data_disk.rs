@@ -146,9 +146,13 @@ pub(crate) fn digest(image: &Path) -> Result<[u8; 32]> {
 /// Also if there is a copy without a cipher that could be replaced.
 pub(crate) fn take_the_cipher(image: &Path) -> Result<()> {
     let file = writable(image)?;
-    for offset in SLOTS.into_iter().flat_map(|slot| COPIES.map(|it| slot + it.0)) {
+    for offset in SLOTS
+        .into_iter()
+        .flat_map(|slot| COPIES.map(|it| slot + it.0))
+    {
         let mut copy = vec![0; COPY];
-        file.read_exact_at(&mut copy, offset).context("read a header")?;
+        file.read_exact_at(&mut copy, offset)
+            .context("read a header")?;
         let mut replaced = 0;
         while let Some(place) = copy.windows(CIPHER.len()).position(|it| it == CIPHER) {
             let place = copy.get_mut(place..place + CIPHER.len());
@@ -264,7 +268,10 @@ mod tests {
         assert!(take_the_cipher(&path).is_err());
         change_the_records(&path).unwrap();
         let changed = std::fs::read(&path).unwrap();
-        let differ = bytes.iter().zip(&changed).filter(|(one, other)| one != other);
+        let differ = bytes
+            .iter()
+            .zip(&changed)
+            .filter(|(one, other)| one != other);
         assert_eq!(differ.count(), 2);
         empty_the_first_slot(&path).unwrap();
         assert_eq!(Disk::read(&path).unwrap(), Disk::Ready("a-b".to_owned()));

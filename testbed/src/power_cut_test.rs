@@ -153,7 +153,10 @@ fn cut_and_boot(context: &Context, cuts: u32, seed: u64, checks: &mut Checks) ->
         let known = cut.as_ref().ok().map(|(known, _)| known.clone());
         checks.note(&name, cut.map(|(_, said)| Some(said)));
         let known = known.context("cut the power")?;
-        checks.note(&format!("{name}-disk"), subject.look(kind, &known).map(Some));
+        checks.note(
+            &format!("{name}-disk"),
+            subject.look(kind, &known).map(Some),
+        );
         // What follows a refresh is a boot that is cut as well, if there is one.
         if !(kind == Kind::Refresh
             && number < cuts

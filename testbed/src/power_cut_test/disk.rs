@@ -148,7 +148,10 @@ mod tests {
     fn a_ready_node_has_an_encrypted_disk() {
         for disk in [Disk::Blank, Disk::Begun] {
             let mut held = Held::default();
-            assert!(held.at_ready(&disk, certificate("c", 1)).is_err(), "{disk:?}");
+            assert!(
+                held.at_ready(&disk, certificate("c", 1)).is_err(),
+                "{disk:?}"
+            );
         }
         assert!(Held::default().at_ready(&ready("a"), None).is_err());
     }
@@ -170,7 +173,11 @@ mod tests {
             }
         }
         // Even if nothing was known of it: a later boot has been preceded by one that was ready.
-        assert!(Held::default().at_cut(Kind::Later, &Disk::Blank, &cut(9)).is_err());
+        assert!(
+            Held::default()
+                .at_cut(Kind::Later, &Disk::Blank, &cut(9))
+                .is_err()
+        );
     }
 
     #[test]
@@ -188,7 +195,11 @@ mod tests {
         }
         let mut held = Held::default();
         held.at_cut(Kind::First, &ready("a"), &formatted).unwrap();
-        assert!(held.clone().at_ready(&ready("b"), certificate("c", 9)).is_err());
+        assert!(
+            held.clone()
+                .at_ready(&ready("b"), certificate("c", 9))
+                .is_err()
+        );
         assert!(held.at_ready(&ready("a"), certificate("c", 9)).is_ok());
         let mut half = Held::default();
         half.at_cut(Kind::First, &Disk::Begun, &cut(9)).unwrap();

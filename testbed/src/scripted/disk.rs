@@ -140,12 +140,16 @@ pub(crate) fn plug(machine: &Running, image: &Path, is_read_only: bool) -> Resul
     let node = json!({
         "driver": "raw", "node-name": NODE, "read-only": is_read_only, "file": file,
     });
-    machine.execute("blockdev-add", node).context("open a disk")?;
+    machine
+        .execute("blockdev-add", node)
+        .context("open a disk")?;
     let device = json!({
         "driver": "scsi-hd", "id": DEVICE, "drive": NODE, "bus": BUS,
         "channel": 0, "scsi-id": 0, "lun": LUN, "vendor": "Msft", "product": "Virtual Disk",
     });
-    machine.execute("device_add", device).context("attach a disk")?;
+    machine
+        .execute("device_add", device)
+        .context("attach a disk")?;
     Ok(())
 }
 
@@ -156,7 +160,9 @@ fn pull(machine: &Running) -> Result<()> {
     if !devices.iter().any(|device| device["name"] == DEVICE) {
         return Ok(());
     }
-    machine.execute("device_del", json!({"id": DEVICE})).context("take a disk away")?;
+    machine
+        .execute("device_del", json!({"id": DEVICE}))
+        .context("take a disk away")?;
     let end = Instant::now() + RELEASE;
     loop {
         match machine.execute("blockdev-del", json!({"node-name": NODE})) {
@@ -187,6 +193,10 @@ mod tests {
             assert_eq!(bytes.iter().all(|byte| *byte == 0), is_blank, "{medium:?}");
         }
         // Without a disk of its own there is no copy of it.
-        assert!(Medium::Own.make(&own, &directory.path().join("copy")).is_err());
+        assert!(
+            Medium::Own
+                .make(&own, &directory.path().join("copy"))
+                .is_err()
+        );
     }
 }

@@ -264,7 +264,10 @@ mod tests {
         let lines = [
             line(1, "identity: certificate_sha256=aa11, after 0.1 s"),
             line(2, "registration: certificate_sha256=ff"),
-            line(3, "identity: another one, certificate_sha256=bb22, after 0.1 s"),
+            line(
+                3,
+                "identity: another one, certificate_sha256=bb22, after 0.1 s",
+            ),
             line(4, "identity: certificate_sha256=bb22"),
         ];
         let found = |upto| fingerprint(&lines[..upto]);

@@ -29,7 +29,10 @@ pub(super) fn play(context: &Context, checks: &mut Checks) -> Result<()> {
     meet_all(&mut world, checks, false)?;
     attach_own(&world)?;
     ready_now(&world, checks, "new-disk")?;
-    let (first, _) = world.node()?.fingerprint().context("find the certificate")?;
+    let (first, _) = world
+        .node()?
+        .fingerprint()
+        .context("find the certificate")?;
     shut_down(&mut world, checks, "new-disk-closed");
     let new = Disk::read(&world.data_disk())?;
     ensure!(matches!(new, Disk::Ready(_)), "its disk is {new:?}");
@@ -40,16 +43,24 @@ pub(super) fn play(context: &Context, checks: &mut Checks) -> Result<()> {
     attach_own(&world)?;
     let node = world.node()?;
     let repaired = node.says(node.power_on(), &["slot A of the header was repaired"]);
-    checks.note("half-a-header", repaired.map(|line| Some(said(&line.text).to_owned())));
+    checks.note(
+        "half-a-header",
+        repaired.map(|line| Some(said(&line.text).to_owned())),
+    );
     ready_now(&world, checks, "own-disk")?;
     let second = world.node()?.fingerprint();
     let is_same = second.is_some_and(|(second, _)| second == first);
-    let kept = is_same.then_some(()).context("what it has kept there is not there");
+    let kept = is_same
+        .then_some(())
+        .context("what it has kept there is not there");
     checks.check("data-are-there", kept);
     shut_down(&mut world, checks, "own-disk-closed");
     let after = Disk::read(&world.data_disk())?;
     let same = (after == new).then_some(());
-    checks.check("same-disk", same.with_context(|| format!("{new:?} is now {after:?}")));
+    checks.check(
+        "same-disk",
+        same.with_context(|| format!("{new:?} is now {after:?}")),
+    );
     Ok(())
 }
 
@@ -105,7 +116,9 @@ fn attach_own(world: &World<'_>) -> Result<()> {
 
 /// Presses the power button.
 fn shut_down(world: &mut World<'_>, checks: &mut Checks, name: &str) {
-    let ended = world.node().and_then(|node| shutdown::in_order(&node.host.machine, SHUTDOWN));
+    let ended = world
+        .node()
+        .and_then(|node| shutdown::in_order(&node.host.machine, SHUTDOWN));
     checks.check(name, ended);
     world.power_off();
 }
