@@ -1,8 +1,8 @@
 //! `testbed power-cut-test`: cuts a node's power at random moments, and boots it again with what it had.
 //!
 //! Three kinds of moments take turns: of a new machine's first boot, of a later boot, and while a ready
-//! node refreshes its configuration. After each the node has to become ready again, and its disk must not
-//! have been made anew. The moments follow from a seed, which is printed.
+//! node refreshes its configuration. The disk must hold what it held, right after the cut and when the node is
+//! ready again, which it has to become by itself. The moments follow from a seed, which is printed.
 //!
 //! It is the machine that is cut off, with whatever it has not written yet: what it has written, the host
 //! keeps. A disk that loses what it has acknowledged is another test.
@@ -26,13 +26,14 @@ use testkit::tamper::disk::copy;
 
 use crate::Common;
 use crate::checks::Checks;
+use crate::data_disk::Disk;
 use crate::registers::predict_image;
 use crate::report::Header;
 use crate::scripted::node::READY;
 use crate::scripted::world::{Context, World};
 use crate::signals::Signals;
 use crate::work::Work;
-use disk::Disk;
+use disk::{Cut, FORMATTED, Held};
 use moments::{Kind, Moments};
 
 /// A refresh of the `sim` profile comes within this time, and some.
@@ -131,8 +132,8 @@ struct Subject<'a> {
     context: &'a Context,
     /// How long a boot takes until it is ready; the longest so far.
     ready_after: Duration,
-    /// The disk as it was when the node was last ready, since the machine was new.
-    disk: Option<Disk>,
+    /// What the disk has to have.
+    held: Held,
 }
 
 fn cut_and_boot(context: &Context, cuts: u32, seed: u64, checks: &mut Checks) -> Result<()> {
@@ -140,15 +141,22 @@ fn cut_and_boot(context: &Context, cuts: u32, seed: u64, checks: &mut Checks) ->
         world: World::new(context, "node", false)?,
         context,
         ready_after: Duration::ZERO,
-        disk: None,
+        held: Held::default(),
     };
     let mut moments = Moments::new(seed);
     // Without a cut: how long it takes, and that it can be.
     subject.boot(checks, "boot")?;
     for number in 1..=cuts {
         let kind = Kind::of(number);
+        let name = format!("cut-{number}-{}", kind.name());
         let cut = subject.cut(kind, moments.next());
-        checks.note(&format!("cut-{number}-{}", kind.name()), cut);
+        let known = cut.as_ref().ok().map(|(known, _)| known.clone());
+        checks.note(&name, cut.map(|(_, said)| Some(said)));
+        let known = known.context("cut the power")?;
+        checks.note(
+            &format!("{name}-disk"),
+            subject.look(kind, &known).map(Some),
+        );
         // What follows a refresh is a boot that is cut as well, if there is one.
         if !(kind == Kind::Refresh
             && number < cuts
@@ -176,17 +184,15 @@ impl Subject<'_> {
             name,
             Ok(Some(format!("ready {seconds:.1} s after power-on"))),
         );
-        let disk = Disk::read(&self.world.state().join("data.raw"));
-        let kept = disk.and_then(|disk| {
-            let before = self.disk.replace(disk.clone());
-            disk::ensure_kept(before.as_ref(), &disk)
-        });
+        let certificate = node.fingerprint();
+        let disk = Disk::read(&self.world.data_disk());
+        let kept = disk.and_then(|disk| self.held.at_ready(&disk, certificate));
         checks.note(&format!("{name}-disk"), kept.map(Some));
         Ok(())
     }
 
     /// Cuts the power at a moment of this kind; `share` says how far into it, from 0 to 1.
-    fn cut(&mut self, kind: Kind, share: f64) -> Result<Option<String>> {
+    fn cut(&mut self, kind: Kind, share: f64) -> Result<(Cut, String)> {
         match kind {
             Kind::Refresh => {
                 self.world.change_a_value()?;
@@ -195,7 +201,7 @@ impl Subject<'_> {
             }
             Kind::First => {
                 self.world.forget()?;
-                self.disk = None;
+                self.held = Held::default();
                 self.world.power_on(|_| {})?;
                 self.cut_at(self.ready_after.mul_f64(share))
             }
@@ -206,9 +212,16 @@ impl Subject<'_> {
         }
     }
 
+    /// Looks at the disk of a machine whose power was cut.
+    fn look(&mut self, kind: Kind, cut: &Cut) -> Result<String> {
+        let disk = Disk::read(&self.world.data_disk())?;
+        self.held.at_cut(kind, &disk, cut)
+    }
+
     /// Kills the machine so long after power-on.
-    fn cut_at(&mut self, at: Duration) -> Result<Option<String>> {
-        let machine = &self.world.node()?.host.machine;
+    fn cut_at(&mut self, at: Duration) -> Result<(Cut, String)> {
+        let node = self.world.node()?;
+        let machine = &node.host.machine;
         while machine.started().elapsed() < at {
             if self.context.signals.stop() {
                 bail!("interrupted");
@@ -224,9 +237,15 @@ impl Subject<'_> {
             "{:.2} s after power-on, after: {last:.100}",
             at.as_secs_f64()
         );
+        let cut = Cut {
+            // What is said from now on does not count: it is said later than this.
+            at: machine.started().elapsed(),
+            is_formatted: node.has_said(node.power_on(), &[FORMATTED]),
+            certificate: node.fingerprint(),
+        };
         machine.kill();
         self.world.power_off();
-        Ok(Some(said))
+        Ok((cut, said))
     }
 }
 

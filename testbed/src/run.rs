@@ -28,7 +28,7 @@ use crate::story::Teller;
 use crate::work::Work;
 use network::Network;
 
-/// Runs the network; returns whether all of its nodes are as they should be.
+/// Runs the network; returns whether all of its nodes are as they should be, and shut down in order.
 ///
 /// # Errors
 ///
@@ -68,6 +68,6 @@ fn run_in(options: &Options, signals: &Signals, run: &Path, state: &Path) -> Res
         teller.say("Ctrl-C stops all of it, in order.");
         network.stay(signals);
     }
-    network.end(&teller);
-    Ok(facts.is_well())
+    let is_in_order = network.end(&teller);
+    Ok(facts.is_well() && is_in_order)
 }

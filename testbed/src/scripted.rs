@@ -3,6 +3,7 @@
 //!
 //! I/O: see the parts.
 
+pub(crate) mod disk;
 pub(crate) mod hub;
 pub(crate) mod node;
 pub(crate) mod sample;

@@ -40,6 +40,7 @@ impl Group {
             Self::Evidence => "What convinces the hub",
             Self::Registration => "Registration",
             Self::Wireserver => "Azure's wireserver",
+            Self::Disk => "The data disk",
             Self::Machine => "The machine",
             Self::PowerOn => "What the machine is switched on with",
         }

@@ -7,15 +7,16 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::azure::host::{AzureHost, VtpmFault};
 use testkit::azure::imds;
 use testkit::azure::vtpm::code;
 use testkit::azure::way::Course;
 use testkit::azure::wireserver;
 
+use crate::scripted::disk::Medium;
 use crate::scripted::hub::Wrong;
-use crate::scripted::node::Leads;
+use crate::scripted::node::{CHANGED, Leads};
 use crate::scripted::world::World;
 
 /// How long a machine is paused: longer than systemd's watchdogs wait.
@@ -56,6 +57,10 @@ pub(super) enum Fault {
     BusyTpm,
     /// Of all of the wireserver's answers.
     Wireserver(wireserver::Fault),
+    /// What is attached in the place of the data disk.
+    Disk(Medium),
+    /// The hub has another key for the disk that is attached.
+    DiskKey,
     /// The machine stands still for a while.
     Paused,
     /// The machine has no TPM.
@@ -120,6 +125,13 @@ impl Fault {
                 let faults = wireserver::Faults::none().anywhere(1..=usize::MAX, fault);
                 node.host.wireserver.inject(faults);
             }
+            Self::Disk(medium) => world.attach(medium)?,
+            Self::DiskKey => {
+                // Before there is a disk: with the right key it would be opened.
+                let key = format!("{}-and-another", disk_key(world)?);
+                give_disk_key(world, key)?;
+                world.attach(Medium::Own)?;
+            }
             Self::Paused => {
                 node.host.machine.execute("stop", json!({}))?;
                 thread::sleep(PAUSE);
@@ -162,6 +174,12 @@ impl Fault {
                 let none = wireserver::Faults::none();
                 node.host.wireserver.inject(none);
             }
+            Self::Disk(_) => world.detach()?,
+            Self::DiskKey => {
+                let detached = world.detach();
+                give_disk_key(world, disk_key(world)?)?;
+                detached?;
+            }
             Self::Paused => {
                 node.host.machine.execute("cont", json!({}))?;
             }
@@ -169,6 +187,27 @@ impl Fault {
         }
         Ok(())
     }
+}
+
+/// The disk's key, as the node was first told.
+fn disk_key(world: &World<'_>) -> Result<String> {
+    let key = world.sample.configuration.pointer("/disk_encryption/key");
+    let key = key.and_then(Value::as_str);
+    key.map(str::to_owned).context("find the disk's key")
+}
+
+/// Has the hub hand out this one, and waits until the node has it.
+fn give_disk_key(world: &World<'_>, key: String) -> Result<()> {
+    let node = world.node()?;
+    let mark = node.mark();
+    let changed = world.hub.change(|configuration| {
+        let value = configuration.pointer_mut("/disk_encryption/key")?;
+        *value = json!(key);
+        Some(())
+    });
+    changed.context("find the disk's key")?;
+    node.says(mark, &[CHANGED, "disk_encryption"])?;
+    Ok(())
 }
 
 #[cfg(test)]

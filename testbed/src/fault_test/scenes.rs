@@ -7,6 +7,7 @@
 //! I/O: starts hubs and nodes.
 
 mod change;
+mod disk;
 
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ use super::table::{Group, Row, rows};
 use crate::checks::Checks;
 use crate::scripted::node::{CHANGED, CONFIGURED, Mark, Node, READY, said};
 use crate::scripted::world::{Context, World};
+
+/// What must not happen is looked for so long: as a node takes from its configuration until it is ready, and some.
+const STAYS: Duration = Duration::from_secs(30);
 
 /// One scene.
 pub(super) struct Scene {
@@ -48,6 +52,11 @@ pub(super) const SCENES: &[Scene] = &[
         name: "ways",
         what: "a ready node, and whoever is on the way to the hub",
         play: |context, checks| refreshed(context, checks, "ways", Group::Ways, false),
+    },
+    Scene {
+        name: "disk",
+        what: "whatever may be attached in the place of the data disk, and the disk itself",
+        play: disk::play,
     },
     Scene {
         name: "wireserver",
@@ -206,8 +215,8 @@ fn power_on(context: &Context, checks: &mut Checks) -> Result<()> {
         checks.follow(node.host.machine.console());
         let line = node.says(node.power_on(), row.says);
         let line = line.and_then(|line| {
-            let is_ready = node.has_said(node.power_on(), &[READY]);
-            ensure!(!is_ready, "it is ready all the same");
+            // It tries again all the time.
+            node.for_a_while(STAYS, || refuses_to_be_ready(node))?;
             Ok(Some(said(&line.text).to_owned()))
         });
         checks.note(row.name, line);
@@ -233,6 +242,13 @@ fn ready_now(world: &World<'_>, checks: &mut Checks, name: &str) -> Result<()> {
     checks.stages(&stages(&lines));
     let after = line.at.as_secs_f64();
     checks.note("ready", Ok(Some(format!("{after:.1} s after power-on"))));
+    Ok(())
+}
+
+/// It is not ready.
+fn refuses_to_be_ready(node: &Node) -> Result<()> {
+    let is_ready = node.has_said(node.power_on(), &[READY]);
+    ensure!(!is_ready, "it is ready all the same");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //!
 //! I/O: none.
 
+mod disk;
 mod host;
 mod hub;
 
@@ -38,6 +39,8 @@ pub(super) enum Group {
     Registration,
     /// Azure's wireserver.
     Wireserver,
+    /// The data disk, of a node that does not have it yet.
+    Disk,
     /// The machine stands still.
     Machine,
     /// What the machine is switched on with.
@@ -46,12 +49,13 @@ pub(super) enum Group {
 
 impl Group {
     /// All groups, in the order in which the document has them.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Answers,
         Self::Ways,
         Self::Evidence,
         Self::Registration,
         Self::Wireserver,
+        Self::Disk,
         Self::Machine,
         Self::PowerOn,
     ];
@@ -64,6 +68,9 @@ impl Group {
             }
             Self::Registration => "not ready before; goes on by itself",
             Self::Wireserver => "ready all the same; reported as soon as it can be, for 20 minutes",
+            Self::Disk => {
+                "not ready before, and nothing on the disk is changed; goes on by itself with the right one and the right key"
+            }
             Self::Machine => "goes on where it was",
             Self::PowerOn => "never ready; restart the machine when it is mended",
         }
@@ -102,7 +109,7 @@ const fn first(row: Row) -> Row {
 
 /// All of them.
 pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
-    hub::ROWS.iter().chain(host::ROWS)
+    hub::ROWS.iter().chain(disk::ROWS).chain(host::ROWS)
 }
 
 #[cfg(test)]

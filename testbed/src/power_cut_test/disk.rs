@@ -1,120 +1,234 @@
-//! The data disk's image, as it can be seen from outside without a key.
+//! What must be true of a node's disk, before and after its power was cut.
 //!
-//! What is inside of the encryption only the guest can say; that it was not made anew shows in the header:
-//! a new one has another UUID (LUKS2 On-Disk Format Specification, 2.1).
+//! Two things are looked at. The header, from outside: one that was made anew has another UUID. And a file
+//! inside: the image keeps the node's certificate on the encrypted disk (`identity.keep`), and says its
+//! fingerprint at each boot.
 //!
-//! I/O: reads the image.
+//! I/O: none.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Both headers' magic, and where the second one is with metadata of the usual size.
-const PRIMARY: &[u8] = b"LUKS\xba\xbe";
-const SECONDARY: &[u8] = b"SKUL\xba\xbe";
-const SECOND_AT: u64 = 0x4000;
-/// Where the UUID is in a header, and its bytes.
-const UUID_AT: usize = 168;
-const UUID: usize = 40;
-/// Bytes of a binary header.
-const HEADER: usize = 4096;
+use super::moments::Kind;
+use crate::data_disk::Disk;
 
-/// What is on the disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Disk {
-    /// Neither header: nothing that a node has written.
-    Blank,
-    /// A LUKS2 header, or both, with this UUID.
-    Luks(String),
+/// That a new disk is done, on the console.
+pub(super) const FORMATTED: &str = "the disk is formatted and ready";
+
+/// So long after a file was written in the guest, its name is on the disk as well: ext4 commits each 5 s.
+pub(super) const SETTLED: Duration = Duration::from_secs(15);
+
+/// What is expected of a disk at the next boot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    /// The UUID of its header; none until it has one that counts.
+    uuid: Option<String>,
+    /// The fingerprint of the certificate that is on it, and when it was said first.
+    certificate: Option<(String, Duration)>,
 }
 
-impl Disk {
-    /// Looks.
+impl Held {
+    /// The disk of a node that is ready: what it held, it holds. Says what that is.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or its two headers are of different disks.
-    pub(super) fn read(image: &Path) -> Result<Self> {
-        let file = File::open(image).with_context(|| format!("open {}", image.display()))?;
-        let header = |at: u64, magic: &[u8]| -> Result<Option<String>> {
-            let mut bytes = vec![0; HEADER];
-            file.read_exact_at(&mut bytes, at)
-                .context("read the disk")?;
-            if !bytes.starts_with(magic) {
-                return Ok(None);
-            }
-            let uuid = bytes.get(UUID_AT..UUID_AT + UUID).unwrap_or_default();
-            let text = String::from_utf8_lossy(uuid);
-            Ok(Some(text.trim_end_matches('\0').to_owned()))
+    /// It is not encrypted, or was made anew; or the certificate is another one.
+    pub(super) fn at_ready(
+        &mut self,
+        disk: &Disk,
+        certificate: Option<(String, Duration)>,
+    ) -> Result<String> {
+        let Disk::Ready(uuid) = disk else {
+            bail!("the node is ready, and its disk is {disk:?}");
         };
-        match (header(0, PRIMARY)?, header(SECOND_AT, SECONDARY)?) {
-            (None, None) => Ok(Self::Blank),
-            (Some(one), Some(other)) if one != other => {
-                bail!("the two headers are of different disks: {one}, {other}")
+        let said = self.same(uuid)?;
+        let (now, at) = certificate.context("the node is ready, and has named no certificate")?;
+        let kept = match &self.certificate {
+            Some((was, _)) => {
+                ensure!(
+                    *was == now,
+                    "what was kept on the disk is lost: the certificate was {was}, and is {now}"
+                );
+                "the same certificate"
             }
-            // One of them may be in the middle of being written.
-            (Some(uuid), _) | (None, Some(uuid)) => Ok(Self::Luks(uuid)),
+            None => "a new certificate",
+        };
+        let is_new = self.certificate.is_none();
+        *self = Self {
+            uuid: Some(uuid.clone()),
+            // One that is found again was settled before.
+            certificate: Some((now, if is_new { at } else { Duration::ZERO })),
+        };
+        Ok(format!("{said}, {kept}"))
+    }
+
+    /// The disk right after the power was cut, so long after power-on, by what was said until then. Says what
+    /// is there.
+    ///
+    /// # Errors
+    ///
+    /// What it held is gone, or it is not what the node has said that it is.
+    pub(super) fn at_cut(&mut self, kind: Kind, disk: &Disk, cut: &Cut) -> Result<String> {
+        let Disk::Ready(uuid) = disk else {
+            ensure!(
+                !cut.is_formatted,
+                "the node had said {FORMATTED:?}, and the disk is {disk:?}"
+            );
+            ensure!(
+                kind == Kind::First && self.uuid.is_none(),
+                "the disk held data, and is {disk:?}"
+            );
+            return Ok(match disk {
+                Disk::Blank => "blank".to_owned(),
+                _ => "half formatted".to_owned(),
+            });
+        };
+        let said = self.same(uuid)?;
+        self.uuid = Some(uuid.clone());
+        // Of a first boot, the node has named it on the way.
+        if self.certificate.is_none() {
+            self.certificate = cut.certificate.clone();
+        }
+        let is_settled = |at: Duration| at.is_zero() || cut.at.saturating_sub(at) >= SETTLED;
+        let settled = self.certificate.take().filter(|(_, at)| is_settled(*at));
+        self.certificate = settled.map(|(certificate, _)| (certificate, Duration::ZERO));
+        Ok(said)
+    }
+
+    fn same(&self, uuid: &str) -> Result<String> {
+        match &self.uuid {
+            Some(was) => {
+                ensure!(was == uuid, "it was made anew: {was} is now {uuid}");
+                Ok(format!("still {uuid}"))
+            }
+            None => Ok(format!("formatted: {uuid}")),
         }
     }
 }
 
-/// The facts about the disk of a node that is ready again: what it held, it holds. Says what that is.
-pub(super) fn ensure_kept(before: Option<&Disk>, now: &Disk) -> Result<String> {
-    match (before, now) {
-        (Some(Disk::Luks(was)), Disk::Luks(uuid)) => {
-            ensure!(was == uuid, "it was made anew: {was} is now {uuid}");
-            Ok(format!("still {uuid}"))
-        }
-        (Some(Disk::Luks(was)), Disk::Blank) => bail!("{was} is gone: the disk is blank"),
-        (_, Disk::Luks(uuid)) => Ok(format!("encrypted: {uuid}")),
-        // An image without a stage for the disk leaves it as it is.
-        (_, Disk::Blank) => Ok("blank: this image does nothing with it".to_owned()),
-    }
+/// What was known of the machine when its power was cut.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cut {
+    /// Since power-on.
+    pub(super) at: Duration,
+    /// Whether it had said that the disk is formatted.
+    pub(super) is_formatted: bool,
+    /// The certificate that it had named, and when.
+    pub(super) certificate: Option<(String, Duration)>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn disk(headers: &[(u64, &[u8], &str)]) -> Result<Disk> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("data.raw");
-        let file = File::create(&path).unwrap();
-        file.set_len(1 << 20).unwrap();
-        for (at, magic, uuid) in headers {
-            file.write_all_at(magic, *at).unwrap();
-            file.write_all_at(uuid.as_bytes(), at + UUID_AT as u64)
-                .unwrap();
+    fn ready(uuid: &str) -> Disk {
+        Disk::Ready(uuid.to_owned())
+    }
+
+    fn certificate(name: &str, at: u64) -> Option<(String, Duration)> {
+        Some((name.to_owned(), Duration::from_secs(at)))
+    }
+
+    fn cut(at: u64) -> Cut {
+        Cut {
+            at: Duration::from_secs(at),
+            ..Cut::default()
         }
-        Disk::read(&path)
+    }
+
+    /// A disk of a node that has been ready.
+    fn held() -> Held {
+        let mut held = Held::default();
+        held.at_ready(&ready("a"), certificate("c", 50)).unwrap();
+        held
     }
 
     #[test]
-    fn headers_are_found_and_must_agree() {
-        assert_eq!(disk(&[]).unwrap(), Disk::Blank);
-        let luks = Disk::Luks("a-b".to_owned());
-        let (one, two) = ((0, PRIMARY, "a-b"), (SECOND_AT, SECONDARY, "a-b"));
-        for headers in [&[one][..], &[two], &[one, two]] {
-            assert_eq!(disk(headers).unwrap(), luks);
+    fn a_ready_node_has_an_encrypted_disk() {
+        for disk in [Disk::Blank, Disk::Begun] {
+            let mut held = Held::default();
+            assert!(
+                held.at_ready(&disk, certificate("c", 1)).is_err(),
+                "{disk:?}"
+            );
         }
-        assert!(disk(&[one, (SECOND_AT, SECONDARY, "c-d")]).is_err());
+        assert!(Held::default().at_ready(&ready("a"), None).is_err());
     }
 
     #[test]
-    fn what_was_there_must_stay() {
-        let luks = |uuid: &str| Disk::Luks(uuid.to_owned());
-        for (before, now, is_kept) in [
-            (None, Disk::Blank, true),
-            (None, luks("a"), true),
-            (Some(Disk::Blank), luks("a"), true),
-            (Some(luks("a")), luks("a"), true),
-            (Some(luks("a")), luks("b"), false),
-            (Some(luks("a")), Disk::Blank, false),
-        ] {
-            let kept = ensure_kept(before.as_ref(), &now);
-            assert_eq!(kept.is_ok(), is_kept, "{before:?} {now:?}");
+    fn what_was_there_is_there_at_the_next_boot() {
+        assert!(held().at_ready(&ready("a"), certificate("c", 9)).is_ok());
+        assert!(held().at_ready(&ready("b"), certificate("c", 9)).is_err());
+        assert!(held().at_ready(&ready("a"), certificate("d", 9)).is_err());
+        assert!(held().at_ready(&Disk::Blank, certificate("c", 9)).is_err());
+    }
+
+    #[test]
+    fn it_is_there_when_the_power_is_cut_as_well() {
+        for kind in [Kind::Later, Kind::Refresh] {
+            assert!(held().at_cut(kind, &ready("a"), &cut(90)).is_ok());
+            for disk in [ready("b"), Disk::Blank, Disk::Begun] {
+                assert!(held().at_cut(kind, &disk, &cut(90)).is_err(), "{disk:?}");
+            }
         }
+        // Even if nothing was known of it: a later boot has been preceded by one that was ready.
+        assert!(
+            Held::default()
+                .at_cut(Kind::Later, &Disk::Blank, &cut(9))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_first_boot_may_be_cut_anywhere_but_formatted_is_formatted() {
+        for disk in [Disk::Blank, Disk::Begun, ready("a")] {
+            assert!(Held::default().at_cut(Kind::First, &disk, &cut(9)).is_ok());
+        }
+        let formatted = Cut {
+            is_formatted: true,
+            ..cut(9)
+        };
+        for disk in [Disk::Blank, Disk::Begun] {
+            let mut held = Held::default();
+            assert!(held.at_cut(Kind::First, &disk, &formatted).is_err());
+        }
+        let mut held = Held::default();
+        held.at_cut(Kind::First, &ready("a"), &formatted).unwrap();
+        assert!(
+            held.clone()
+                .at_ready(&ready("b"), certificate("c", 9))
+                .is_err()
+        );
+        assert!(held.at_ready(&ready("a"), certificate("c", 9)).is_ok());
+        let mut half = Held::default();
+        half.at_cut(Kind::First, &Disk::Begun, &cut(9)).unwrap();
+        assert!(half.at_ready(&ready("b"), certificate("c", 9)).is_ok());
+    }
+
+    #[test]
+    fn a_certificate_counts_as_soon_as_it_is_settled() {
+        let after = |held: &mut Held, kind, cut: &Cut| {
+            held.at_cut(kind, &ready("a"), cut).unwrap();
+            held.at_ready(&ready("a"), certificate("d", 9)).is_ok()
+        };
+        // Said at 50 s.
+        assert!(after(&mut held(), Kind::Refresh, &cut(51)));
+        assert!(!after(&mut held(), Kind::Refresh, &cut(66)));
+        // Found again, it was settled from the first second on.
+        let mut found = held();
+        found.at_ready(&ready("a"), certificate("c", 60)).unwrap();
+        assert!(!after(&mut found, Kind::Refresh, &cut(61)));
+        // So it is after a cut that it has outlasted.
+        let mut twice = held();
+        twice.at_cut(Kind::Refresh, &ready("a"), &cut(66)).unwrap();
+        assert!(!after(&mut twice, Kind::Later, &cut(3)));
+        // Of a first boot as well.
+        let first = |at| Cut {
+            certificate: certificate("c", 50),
+            ..cut(at)
+        };
+        assert!(after(&mut Held::default(), Kind::First, &first(51)));
+        assert!(!after(&mut Held::default(), Kind::First, &first(66)));
     }
 }

@@ -220,17 +220,21 @@ impl Network {
         }
     }
 
-    /// Shuts the nodes down, then the hub, of which they might still want something.
-    pub(super) fn end(&mut self, teller: &Teller) {
+    /// Shuts the nodes down, then the hub, of which they might still want something; whether all nodes did so in
+    /// order.
+    pub(super) fn end(&mut self, teller: &Teller) -> bool {
         teller.say("shutting down");
-        thread::scope(|scope| {
-            for node in &self.nodes {
-                scope.spawn(|| node.end());
-            }
+        let is_in_order = thread::scope(|scope| {
+            let nodes = self.nodes.iter();
+            let ends: Vec<_> = nodes.map(|node| scope.spawn(|| node.end())).collect();
+            // All of them, also after one that is not.
+            let ends: Vec<_> = ends.into_iter().map(|end| end.join()).collect();
+            ends.iter().all(|end| matches!(end, Ok(true)))
         });
         if !self.hub.stop() {
             teller.say("the hub does not stop by itself: killed");
         }
+        is_in_order
     }
 }
 

@@ -25,13 +25,14 @@ use crate::registers::Comparison;
 use crate::relay::Relay;
 use crate::relying_party;
 use crate::session::ATTESTATION_PORT;
+use crate::shutdown;
 use crate::story::{Story, Teller, disk, health};
 
 /// How the hub is reached from inside: an address that QEMU forwards, and the port of its URL.
 const HUB: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(168, 20, 0, 1), 443);
 
 /// How long the guest may take to shut down in order.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long one attempt to reach it may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -151,11 +152,13 @@ impl Node {
         self.host.machine.console().tail(20)
     }
 
-    /// Shuts it down.
-    pub(super) fn end(&self) {
-        if !self.host.machine.power_down(SHUTDOWN_TIMEOUT) {
-            self.teller.say("does not shut down by itself: killed");
+    /// Shuts it down; whether it did so in order.
+    pub(super) fn end(&self) -> bool {
+        let ended = shutdown::in_order(&self.host.machine, SHUTDOWN_TIMEOUT);
+        if let Err(error) = &ended {
+            self.teller.say(&format!("{error:#}"));
         }
+        ended.is_ok()
     }
 
     fn port(&self, guest: u16) -> Result<SocketAddrV4> {

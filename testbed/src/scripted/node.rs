@@ -42,6 +42,9 @@ pub(crate) const READY: &str = "ready: this node is ready";
 /// That a refresh has found something else, before what that is.
 pub(crate) const CHANGED: &str = "refresh: changed: ";
 
+/// What is before the fingerprint of the node's certificate.
+const FINGERPRINT: &str = "certificate_sha256=";
+
 /// Where the hub's name leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leads {
@@ -173,6 +176,11 @@ impl Node {
         after.any(|line| is_said(&line.text, words))
     }
 
+    /// The fingerprint of its certificate, by its own word, and when it said so first; none before it has one.
+    pub(crate) fn fingerprint(&self) -> Option<(String, Duration)> {
+        fingerprint(&self.host.machine.console().ended_lines())
+    }
+
     /// What it serves to whoever asks for its certificate.
     pub(crate) fn certificate(&self) -> Result<String> {
         self.fetch("/cert")
@@ -184,6 +192,23 @@ impl Node {
         let body = fetch_insecure(local(port), path, ANSWER);
         let body = body.with_context(|| format!("fetch {path}"))?;
         String::from_utf8(body).with_context(|| format!("read {path}"))
+    }
+
+    /// Looks again and again, for so long, whether something is still so.
+    pub(crate) fn for_a_while(
+        &self,
+        time: Duration,
+        mut is_so: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            is_so()?;
+            if self.signals.stop() {
+                bail!("interrupted");
+            }
+            thread::sleep(POLL);
+        }
+        is_so()
     }
 
     /// Waits until something is so.
@@ -206,6 +231,19 @@ fn is_said(line: &str, words: &[&str]) -> bool {
     line.contains(AGENT) && words.iter().all(|words| line.contains(words))
 }
 
+/// The last fingerprint that was said, and when it was said first.
+fn fingerprint(lines: &[Line]) -> Option<(String, Duration)> {
+    let of = |line: &Line| {
+        let is_said = is_said(&line.text, &["identity: "]);
+        let (_, rest) = line.text.split_once(FINGERPRINT).filter(|_| is_said)?;
+        let end = rest.find(|it: char| !it.is_ascii_hexdigit());
+        let hexadecimal = rest.get(..end.unwrap_or(rest.len()))?;
+        Some((hexadecimal.to_owned(), line.at))
+    };
+    let last = lines.iter().rev().find_map(of)?;
+    lines.iter().filter_map(of).find(|it| it.0 == last.0)
+}
+
 /// What the boot said, without what the console puts before it.
 pub(crate) fn said(line: &str) -> &str {
     let rest = line.split_once(AGENT).map(|(_, rest)| rest);
@@ -216,6 +254,27 @@ pub(crate) fn said(line: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_fingerprint_counts() {
+        let line = |at, text: &str| Line {
+            at: Duration::from_secs(at),
+            text: format!("[ 1.2] cvm-agent[1]: {text}"),
+        };
+        let lines = [
+            line(1, "identity: certificate_sha256=aa11, after 0.1 s"),
+            line(2, "registration: certificate_sha256=ff"),
+            line(
+                3,
+                "identity: another one, certificate_sha256=bb22, after 0.1 s",
+            ),
+            line(4, "identity: certificate_sha256=bb22"),
+        ];
+        let found = |upto| fingerprint(&lines[..upto]);
+        assert_eq!(found(0), None);
+        assert_eq!(found(2), Some(("aa11".to_owned(), Duration::from_secs(1))));
+        assert_eq!(found(4), Some(("bb22".to_owned(), Duration::from_secs(3))));
+    }
 
     #[test]
     fn only_the_boot_is_listened_to_and_all_words_count() {

@@ -17,6 +17,7 @@ use testkit::azure::wireserver::GoalState;
 use testkit::machine::Accelerator;
 use testkit::tee::Tee;
 
+use super::disk::{Attached, Medium};
 use super::hub::ScriptedHub;
 use super::node::{Node, Plan};
 use super::sample::Sample;
@@ -54,6 +55,7 @@ pub(crate) struct World<'a> {
     directory: PathBuf,
     tee: Tee,
     node: Option<Node>,
+    attached: Option<Attached>,
     real: Option<Hub>,
     /// The hub of most scenes.
     pub(crate) hub: ScriptedHub,
@@ -91,6 +93,7 @@ impl<'a> World<'a> {
             directory,
             tee,
             node: None,
+            attached: None,
             real: None,
             sample,
             changes: 0,
@@ -130,6 +133,11 @@ impl<'a> World<'a> {
         self.node.as_ref().context("no machine is switched on")
     }
 
+    /// Whether the test is to end.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.context.signals.stop()
+    }
+
     /// Cuts its power.
     pub(crate) fn power_off(&mut self) {
         self.node = None;
@@ -152,6 +160,26 @@ impl<'a> World<'a> {
     /// Where what outlasts a boot is.
     pub(crate) fn state(&self) -> PathBuf {
         self.directory.join(STATE)
+    }
+
+    /// The image of the node's data disk.
+    pub(crate) fn data_disk(&self) -> PathBuf {
+        self.state().join("data.raw")
+    }
+
+    /// Attaches another disk in its place, where no disk may be.
+    pub(crate) fn attach(&mut self, medium: Medium) -> Result<()> {
+        let image = self.directory.join("medium.raw");
+        let machine = &self.node()?.host.machine;
+        let attached = Attached::attach(medium, machine, &self.data_disk(), image)?;
+        self.attached = Some(attached);
+        Ok(())
+    }
+
+    /// Takes it away; an error if anything on it was changed.
+    pub(crate) fn detach(&mut self) -> Result<()> {
+        let attached = self.attached.take().context("no disk is attached")?;
+        attached.detach(&self.node()?.host.machine)
     }
 
     /// The scene's directory.

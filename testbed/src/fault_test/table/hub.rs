@@ -55,7 +55,7 @@ pub(super) const ROWS: &[Row] = &[
         "empty",
         "configuration: `{}`",
         Fault::Answer(Wrong::Body("{}")),
-        &["cannot be used: dns_name is missing, instance_name is missing, public_ip is missing"],
+        &["cannot be used: disk_encryption.key is missing, dns_name is missing"],
     )),
     row(
         Group::Answers,
