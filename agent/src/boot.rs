@@ -20,6 +20,7 @@ mod refresh;
 mod registration;
 mod render;
 mod retry;
+mod shown;
 mod signers;
 mod space;
 mod switches;
@@ -222,6 +223,7 @@ async fn serve(
     tokio::select! {
         another = another_identity(machine, configuration, identity, &served) => another,
         never = watch(machine, identity, &mut done.taken) => match never {},
+        never = shown::watch(machine, identity) => match never {},
         never = switches::keep(machine, switches) => match never {},
         never = signers::keep(machine, identity, &served, &mut done.signers) => match never {},
         never = registration::keep(machine, identity, &served) => match never {},

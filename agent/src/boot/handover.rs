@@ -181,6 +181,7 @@ mod tests {
             file: directory.path().join("identity.pem"),
             owner: "nobody-of-that-name".to_owned(),
             reload: None,
+            address: None,
         };
         let identity = Identity::generate(&[], None).unwrap();
         let error = give(&identity, &copy, &Units::new("systemctl".into())).await;

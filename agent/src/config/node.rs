@@ -4,6 +4,7 @@
 //! I/O: none.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -108,6 +109,8 @@ pub(crate) struct Recipient {
     pub(crate) owner: String,
     /// The unit that is reloaded when it changes.
     pub(crate) reload: Option<String>,
+    /// Where it shows the certificate, on this machine: it is asked there.
+    pub(crate) address: Option<SocketAddr>,
 }
 
 /// Where the certificate is registered.
@@ -228,6 +231,13 @@ impl IdentitySection {
                 bail!(
                     "identity.copies.{name}.file is {}: a key is written below /run only",
                     file.display()
+                );
+            }
+            if let Some(address) = copy.address
+                && (!address.ip().is_loopback() || address.port() == 0)
+            {
+                bail!(
+                    "identity.copies.{name}.address is {address}: expected one on loopback, such as 127.0.0.1:443"
                 );
             }
         }

@@ -365,6 +365,21 @@ fn what_the_boot_cannot_do_is_refused_and_named() {
             "two of identity.copies",
         ),
         (
+            "[identity.copies.attest]",
+            "[identity.copies.b]\nfile = \"/run/b.pem\"\nowner = \"b\"\naddress = \"192.0.2.7:443\"\n[identity.copies.attest]",
+            "identity.copies.b.address is 192.0.2.7:443",
+        ),
+        (
+            "[identity.copies.attest]",
+            "[identity.copies.b]\nfile = \"/run/b.pem\"\nowner = \"b\"\naddress = \"127.0.0.1:0\"\n[identity.copies.attest]",
+            "identity.copies.b.address is 127.0.0.1:0",
+        ),
+        (
+            "[identity.copies.attest]",
+            "[identity.copies.b]\nfile = \"/run/b.pem\"\nowner = \"b\"\naddress = \"localhost:443\"\n[identity.copies.attest]",
+            "invalid socket address",
+        ),
+        (
             "identity = \"/run/cvm-agent/identity/attest.pem\"\n",
             "",
             "none is attest.identity",

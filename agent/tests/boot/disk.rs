@@ -212,7 +212,7 @@ async fn a_previous_key_that_is_none_keeps_no_node_from_its_disk_nor_from_a_conf
     wrong["disk"]["previous"] = "short".into();
     hub.answers([Answer::good(&wrong)]);
     node.reload().await;
-    node.logged("refresh: changed: disk.previous", 1).await;
+    node.logged("refresh: changed: disk", 1).await;
     node.logged(said, 2).await;
     let log = node.stop().await;
     assert_eq!(log.matches(said).count(), 2, "{log}");

@@ -111,7 +111,7 @@ async fn a_check_that_fails_is_repeated_more_and_more_slowly_unless_the_disk_cha
     {
         let waits = wait(&disk, &configuration, &mut stage);
         tokio::pin!(waits);
-        let hours = |hours| Duration::from_secs(hours * 3600);
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
         assert!(timeout(hours(6), &mut waits).await.is_err());
         // Within the first hour a dozen, and then one or two each hour.
         let checks = began(&machine, "e2fsck") - before;
