@@ -204,7 +204,8 @@ async fn serve(
     time: &Time,
     done: &mut Done,
 ) -> Identity {
-    let identity = identity(machine, configuration, data, &mut done.identity).await;
+    let registered = done.registered.as_deref();
+    let identity = identity(machine, configuration, data, &mut done.identity, registered).await;
     let served = hand_over(machine, identity, &mut done.taken).await;
     let rendered = render(machine, configuration, &served).await;
     let switches = switches::stop(machine, configuration, &rendered).await;
@@ -237,7 +238,17 @@ async fn identity<'a>(
     configuration: &Configuration,
     _: &Data,
     done: &'a mut Option<Identity>,
+    registered: Option<&str>,
 ) -> &'a Identity {
+    // The hub knows it, and it may serve until the hub knows another. What the hub does not know, as it may
+    // have refused it for its names, has to be for those that are right now.
+    let stays = done.as_ref().is_some_and(|former| {
+        let is_right = || former.is_for(&machine.names(configuration)?);
+        registered == Some(former.fingerprint()) || is_right().unwrap_or_default()
+    });
+    if !stays {
+        *done = None;
+    }
     if let Some(identity) = done {
         // Whether it still is the right one is looked at when all else is as it has to be.
         return identity;

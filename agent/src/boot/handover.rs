@@ -122,6 +122,8 @@ pub(super) fn write(bundle: &[u8], path: &Path, uid: Uid, gid: Gid) -> anyhow::R
     // On a disk, the file could be there before what is in it.
     file.sync_all()?;
     fs::rename(&beside, path)?;
+    // Nor is a name there before its directory is: what is registered now must be found again.
+    fs::File::open(directory)?.sync_all()?;
     Ok(())
 }
 

@@ -217,7 +217,7 @@ mod tests {
         assert!(refused(&signer).contains("is not a file that only"));
         fs::set_permissions(&signer.file, fs::Permissions::from_mode(0o644)).unwrap();
         let other = if Uid::effective().is_root() {
-            "daemon"
+            "nobody"
         } else {
             "root"
         };

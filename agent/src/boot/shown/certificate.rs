@@ -27,11 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// Nobody answers there, or not by TLS.
 pub(super) async fn shown_at(address: SocketAddr) -> anyhow::Result<String> {
-    let handshake = timeout(PATIENCE, handshake(address));
-    let handshake = handshake
-        .await
-        .with_context(|| format!("no handshake within {} s", PATIENCE.as_secs()))?;
-    handshake
+    let shown = timeout(PATIENCE, handshake(address)).await;
+    shown.with_context(|| format!("no handshake within {} s", PATIENCE.as_secs()))?
 }
 
 async fn handshake(address: SocketAddr) -> anyhow::Result<String> {
