@@ -47,7 +47,7 @@ pub(crate) struct Options {
     /// Print the table of faults, as docs/operator.md has it, and end
     #[arg(long)]
     table: bool,
-    /// How many scenes are played at once: they wait most of the time
+    /// How many scenes are played at once, if there is memory for so many: they wait most of the time
     #[arg(long, default_value_t = 3, value_name = "N")]
     jobs: usize,
     /// Write results and times to this file, as JSON
@@ -87,7 +87,7 @@ pub(crate) fn run(options: &Options, signals: Signals) -> Result<bool> {
     }
     let chosen = choose(&options.only)?;
     let jobs = options.jobs.clamp(1, chosen.len().max(1));
-    memory::ensure_enough(jobs, options.common.memory)?;
+    let jobs = memory::fitting(jobs, options.common.memory)?;
     let work = Work::new(options.common.run_dir.as_deref())?;
     let _lock = work.alone()?;
     // A copy: an image that is built anew in the meantime must not confuse the results.

@@ -69,7 +69,7 @@ enum Command {
     /// The guest reaches Azure's services and nothing else. Its evidence is made with test keys: who is
     /// not told to trust them refuses it. With `--run-dir`, logs, roots and the collateral stay there.
     AzureSim(azure_sim::Options),
-    /// Makes hub, network, metadata service, wireserver, TPM and clock fail around a node, and mends them
+    /// Makes hub, network, metadata service, wireserver, TPM, disk and clock fail around a node, and mends them
     ///
     /// The node has to say what is wrong, in the words of the table of `docs/operator.md`, and to go on by
     /// itself. It wants the image of the profile `sim`. With `--run-dir`, logs stay in a directory for each scene.

@@ -21,7 +21,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 ///
 /// It did not end by itself within `timeout`; or it has not closed the disk that it had open.
 pub(crate) fn in_order(machine: &Running, timeout: Duration) -> Result<()> {
-    let has_ended = machine.power_down(timeout);
+    let has_ended = machine.shut_down(timeout);
     ensure!(has_ended, "it does not shut down by itself: killed");
     let console = machine.console();
     // Until it is closed.

@@ -21,6 +21,15 @@ pub(crate) fn ensure_enough(nodes: usize, memory: u32) -> Result<()> {
     Ok(())
 }
 
+/// How many nodes with `memory` MiB each fit, of so many that are wanted; fails if not even one does.
+pub(crate) fn fitting(wanted: usize, memory: u32) -> Result<usize> {
+    let fits = |nodes: &usize| ensure_enough(*nodes, memory).is_ok();
+    match (1..=wanted).rev().find(fits) {
+        Some(nodes) => Ok(nodes),
+        None => ensure_enough(1, memory).map(|()| 1),
+    }
+}
+
 /// `MemAvailable:   12345 kB`, in MiB.
 fn available(table: &str) -> Option<u64> {
     let line = table
@@ -46,5 +55,10 @@ mod tests {
         assert!(ensure_enough(0, 2048).is_ok());
         let error = ensure_enough(1_000_000, 2048).unwrap_err().to_string();
         assert!(error.contains("--memory"), "{error}");
+        assert!(fitting(1, u32::MAX).is_err());
+        assert_eq!(fitting(2, 0).unwrap(), 2);
+        // As many as there is memory for, and not one more.
+        let nodes = fitting(100_000, 8).unwrap();
+        assert!((1..100_000).contains(&nodes), "{nodes}");
     }
 }

@@ -230,10 +230,20 @@ impl Running {
     /// on its console for [`POWER_BUTTON_GRACE`] does not listen to the button, and is not
     /// waited for.
     pub fn power_down(&self, timeout: Duration) -> bool {
+        self.power_down_with(timeout, POWER_BUTTON_GRACE)
+    }
+
+    /// The same for a guest that listens: it may be silent for as long as it likes, as others may keep the
+    /// processor busy.
+    pub fn shut_down(&self, timeout: Duration) -> bool {
+        self.power_down_with(timeout, timeout)
+    }
+
+    fn power_down_with(&self, timeout: Duration, grace: Duration) -> bool {
         let said = self.console.lines().len();
         // Fails if the machine has ended already, which is what is wanted.
         let _ = self.execute("system_powerdown", json!({}));
-        let grace = POWER_BUTTON_GRACE.min(timeout);
+        let grace = grace.min(timeout);
         self.qemu().wait_timeout(grace);
         if self.console.lines().len() > said {
             self.qemu().wait_timeout(timeout.saturating_sub(grace));

@@ -3,7 +3,7 @@
 //!
 //! I/O: starts a hub and a node; reads the scene's files and the guest's memory.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::{go_on, meet_pause, ready, since};
@@ -12,8 +12,8 @@ use crate::fault_test::secrets;
 use crate::scripted::node::{Node, said};
 use crate::scripted::world::{Context, World};
 
-/// That a certificate was registered.
-const REGISTERED: &str = "registration: the hub has the certificate";
+/// That the certificate of another identity was registered.
+const REGISTERED: &str = "registration: the hub has the other certificate";
 
 pub(super) fn play(context: &Context, checks: &mut Checks) -> Result<()> {
     let mut world = World::new(context, "change", false)?;
@@ -42,7 +42,7 @@ fn change_a_value(world: &mut World<'_>) -> Result<Option<String>> {
     )))
 }
 
-/// Another name makes another certificate, which is served and registered.
+/// Another name makes another certificate, which is registered, and then served.
 fn change_the_name(world: &World<'_>) -> Result<Option<String>> {
     let node = world.node()?;
     let before = node.certificate()?;
@@ -59,8 +59,13 @@ fn change_the_name(world: &World<'_>) -> Result<Option<String>> {
     });
     node.says(mark, &["refresh: changed: dns_name"])?;
     let line = node.says(mark, &[REGISTERED])?;
-    let after = node.certificate().context("ask for the new certificate")?;
-    ensure!(after != before, "it serves the former certificate");
+    let mut after = before.clone();
+    node.until("it serves another certificate", || {
+        node.certificate().is_ok_and(|served| {
+            after = served;
+            after != before
+        })
+    })?;
     ensure!(
         is_registered(world, &after),
         "what it serves is not what it has registered"
