@@ -73,8 +73,8 @@ test: image-buildernet image-sim ## All tests: unit and integration, the image b
 	@scripts/azure-sim-test "$(OUTPUT)/buildernet-$(VERSION)-azure-tdx.vhd"
 	@scripts/sim-image-test "$(OUTPUT)"
 	@scripts/run-test "$(OUTPUT)/buildernet-sim-$(VERSION)-azure-tdx.vhd"
-	@scripts/fault-test "$(OUTPUT)/buildernet-sim-$(VERSION)-azure-tdx.vhd"
-	@scripts/power-cut-test "$(OUTPUT)/buildernet-sim-$(VERSION)-azure-tdx.vhd"
+	@scripts/fault-test "$(OUTPUT)/buildernet-sim-$(VERSION)-azure-tdx.vhd" $(if $(CI),--only disk --only change)
+	@scripts/power-cut-test "$(OUTPUT)/buildernet-sim-$(VERSION)-azure-tdx.vhd" $(if $(CI),--cuts 2)
 
 fault-test: image-sim ## Make everything around a node fail, and mend it again
 	@scripts/fault-test "$(OUTPUT)/buildernet-sim-$(VERSION)-azure-tdx.vhd"
