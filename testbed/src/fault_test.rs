@@ -16,17 +16,13 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
-use testkit::machine::Accelerator;
-use testkit::tamper::disk::copy;
 
 use crate::Common;
 use crate::checks::Checks;
-use crate::registers::predict_image;
 use crate::report::Header;
 use crate::run::memory;
 use crate::scripted::world::Context;
@@ -90,21 +86,8 @@ pub(crate) fn run(options: &Options, signals: Signals) -> Result<bool> {
     let jobs = memory::fitting(jobs, options.common.memory)?;
     let work = Work::new(options.common.run_dir.as_deref())?;
     let _lock = work.alone()?;
-    // A copy: an image that is built anew in the meantime must not confuse the results.
-    let name = options.common.image.file_name();
-    let image = work.path().join(name.context("the image has no name")?);
-    copy(&options.common.image, &image).context("copy the image")?;
-    let context = Context {
-        prediction: predict_image(&image)?,
-        image,
-        accelerator: Accelerator::detect(),
-        memory: options.common.memory,
-        cpus: options.common.cpus,
-        builderhub: options.builderhub.clone(),
-        patience: Duration::from_secs(options.timeout),
-        directory: work.path().to_owned(),
-        signals,
-    };
+    let (common, builderhub) = (&options.common, options.builderhub.clone());
+    let context = Context::new(common, builderhub, options.timeout, work.path(), signals)?;
     let played = play_all(&chosen, &context, jobs);
     let size = (context.memory, context.cpus);
     let header = Header::new(&context.image, context.accelerator, size, played.iter());

@@ -21,13 +21,10 @@ use clap::Args;
 use serde::Serialize;
 use testkit::console::phases::phases;
 use testkit::console::stages::stages;
-use testkit::machine::Accelerator;
-use testkit::tamper::disk::copy;
 
 use crate::Common;
 use crate::checks::Checks;
 use crate::data_disk::Disk;
-use crate::registers::predict_image;
 use crate::report::Header;
 use crate::scripted::node::READY;
 use crate::scripted::world::{Context, World};
@@ -79,21 +76,9 @@ pub(crate) fn run(options: &Options, signals: Signals) -> Result<bool> {
     println!("{} cuts, seed {seed}", options.cuts);
     let work = Work::new(options.common.run_dir.as_deref())?;
     let _lock = work.alone()?;
-    let name = options.common.image.file_name();
-    let image = work.path().join(name.context("the image has no name")?);
-    copy(&options.common.image, &image).context("copy the image")?;
-    let context = Context {
-        prediction: predict_image(&image)?,
-        image,
-        accelerator: Accelerator::detect(),
-        memory: options.common.memory,
-        cpus: options.common.cpus,
-        // The hub of this test asks for no evidence.
-        builderhub: PathBuf::new(),
-        patience: Duration::from_secs(options.timeout),
-        directory: work.path().to_owned(),
-        signals,
-    };
+    // The hub of this test asks for no evidence.
+    let (common, builderhub) = (&options.common, PathBuf::new());
+    let context = Context::new(common, builderhub, options.timeout, work.path(), signals)?;
     let mut checks = Checks::new("power-cut");
     if let Err(error) = cut_and_boot(&context, options.cuts, seed, &mut checks) {
         checks.check("played", Err(error));

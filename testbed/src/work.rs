@@ -1,13 +1,14 @@
 //! The directory for logs and scratch files: the user's, or a temporary one that stays only if
 //! something went wrong.
 //!
-//! I/O: makes and removes directories.
+//! I/O: makes and removes directories; copies images.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
+use testkit::tamper::disk::copy;
 
 /// A directory to work in.
 #[derive(Debug)]
@@ -61,6 +62,14 @@ impl Work {
             Self::Temporary(directory) => directory.keep(),
         }
     }
+}
+
+/// Copies an image into this directory: one that is built anew in the meantime must not confuse the results.
+pub(crate) fn copy_of(image: &Path, directory: &Path) -> Result<PathBuf> {
+    let name = image.file_name().context("the image has no name")?;
+    let path = directory.join(name);
+    copy(image, &path).context("copy the image")?;
+    Ok(path)
 }
 
 /// Makes `parent/name`, empty.

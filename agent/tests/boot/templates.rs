@@ -38,6 +38,13 @@ fn files(node: &Node) -> [Option<String>; 2] {
     ["run/a/a.toml", "run/b.env"].map(|file| fs::read_to_string(node.path(file)).ok())
 }
 
+fn ensure_each_was_told_once(node: &Node) {
+    let told = node.told();
+    for told_once in ["try-restart b.service", "try-reload-or-restart a.service"] {
+        assert_eq!(told.matches(told_once).count(), 1, "{told}");
+    }
+}
+
 fn file_a(dns_name: &str) -> String {
     format!("name = \"{dns_name}\"\nkey = \"{SECRET}\"\n")
 }
@@ -151,13 +158,7 @@ async fn a_unit_that_cannot_be_told_is_told_later_and_no_other_again() {
     node.logged("a.service does not; tried again", 1).await;
     node.accept("a.service");
     node.logged(READY, 1).await;
-    let told = node.told();
-    assert_eq!(told.matches("try-restart b.service").count(), 1, "{told}");
-    assert_eq!(
-        told.matches("try-reload-or-restart a.service").count(),
-        1,
-        "{told}"
-    );
+    ensure_each_was_told_once(&node);
     node.stop().await;
 }
 
@@ -184,13 +185,7 @@ async fn an_agent_that_was_killed_cleans_up_and_tells_what_it_had_not_told() {
     node.accept("a.service");
     node.restart_boot().await;
     node.logged(READY, 1).await;
-    let told = node.told();
-    assert_eq!(told.matches("try-restart b.service").count(), 1, "{told}");
-    assert_eq!(
-        told.matches("try-reload-or-restart a.service").count(),
-        1,
-        "{told}"
-    );
+    ensure_each_was_told_once(&node);
     node.stop().await;
 }
 

@@ -5,17 +5,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use measurements::Prediction;
 use testkit::machine::{Accelerator, Machine};
-use testkit::tamper::disk::copy;
 
 use super::Options;
 use crate::Common;
 use crate::registers::predict_image;
 use crate::session::{Session, State};
 use crate::signals::Signals;
-use crate::work::fresh_directory;
+use crate::work::{copy_of, fresh_directory};
 
 /// What all scenarios share.
 #[derive(Debug)]
@@ -49,10 +48,7 @@ impl Context {
         directory: &Path,
         signals: Signals,
     ) -> Result<Self> {
-        // A copy: an image that is built anew in the meantime must not confuse the results.
-        let name = common.image.file_name().context("the image has no name")?;
-        let image = directory.join(name);
-        copy(&common.image, &image).context("copy the image")?;
+        let image = copy_of(&common.image, directory)?;
         Ok(Self {
             prediction: predict_image(&image)?,
             image,

@@ -9,10 +9,9 @@ const BESIDE: u64 = 384;
 
 /// Fails if `nodes` with `memory` MiB each do not fit into what is available.
 pub(crate) fn ensure_enough(nodes: usize, memory: u32) -> Result<()> {
-    let table = std::fs::read_to_string("/proc/meminfo").context("read /proc/meminfo")?;
-    let available = available(&table).context("understand /proc/meminfo")?;
+    let available = available_now()?;
     let nodes = u64::try_from(nodes).unwrap_or(u64::MAX);
-    let wanted = nodes.saturating_mul(u64::from(memory) + BESIDE);
+    let wanted = nodes.saturating_mul(of_one(memory));
     ensure!(
         wanted <= available,
         "{nodes} nodes with {memory} MiB each need {wanted} MiB, and {available} MiB are available: run \
@@ -23,11 +22,20 @@ pub(crate) fn ensure_enough(nodes: usize, memory: u32) -> Result<()> {
 
 /// How many nodes with `memory` MiB each fit, of so many that are wanted; fails if not even one does.
 pub(crate) fn fitting(wanted: usize, memory: u32) -> Result<usize> {
-    let fits = |nodes: &usize| ensure_enough(*nodes, memory).is_ok();
-    match (1..=wanted).rev().find(fits) {
-        Some(nodes) => Ok(nodes),
-        None => ensure_enough(1, memory).map(|()| 1),
-    }
+    ensure_enough(1, memory)?;
+    let fit = available_now()? / of_one(memory);
+    Ok(usize::try_from(fit)
+        .unwrap_or(usize::MAX)
+        .clamp(1, wanted.max(1)))
+}
+
+fn of_one(memory: u32) -> u64 {
+    u64::from(memory) + BESIDE
+}
+
+fn available_now() -> Result<u64> {
+    let table = std::fs::read_to_string("/proc/meminfo").context("read /proc/meminfo")?;
+    available(&table).context("understand /proc/meminfo")
 }
 
 /// `MemAvailable:   12345 kB`, in MiB.

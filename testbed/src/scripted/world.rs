@@ -21,9 +21,11 @@ use super::disk::{Attached, Medium};
 use super::hub::ScriptedHub;
 use super::node::{Node, Plan};
 use super::sample::Sample;
+use crate::Common;
 use crate::hub::{Builder, Hub, Settings};
+use crate::registers::predict_image;
 use crate::signals::Signals;
-use crate::work::fresh_directory;
+use crate::work::{copy_of, fresh_directory};
 
 /// Hubs' certificates are valid from a day before they were ordered on.
 const ALMOST_A_DAY: Duration = Duration::from_secs(23 * 60 * 60);
@@ -47,6 +49,30 @@ pub(crate) struct Context {
     pub(crate) patience: Duration,
     pub(crate) directory: PathBuf,
     pub(crate) signals: Signals,
+}
+
+impl Context {
+    /// Predicts the image and finds out what can run it. Each wait may take so many seconds.
+    pub(crate) fn new(
+        common: &Common,
+        builderhub: PathBuf,
+        patience: u64,
+        directory: &Path,
+        signals: Signals,
+    ) -> Result<Self> {
+        let image = copy_of(&common.image, directory)?;
+        Ok(Self {
+            prediction: predict_image(&image)?,
+            image,
+            accelerator: Accelerator::detect(),
+            memory: common.memory,
+            cpus: common.cpus,
+            builderhub,
+            patience: Duration::from_secs(patience),
+            directory: directory.to_owned(),
+            signals,
+        })
+    }
 }
 
 /// One scene's. The node ends before the hubs.

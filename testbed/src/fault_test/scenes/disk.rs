@@ -15,7 +15,7 @@ use crate::checks::Checks;
 use crate::data_disk::{self, Disk};
 use crate::fault_test::fault::Fault;
 use crate::fault_test::table::{Group, Row};
-use crate::scripted::disk::{absent, plug};
+use crate::scripted::disk::{Medium, absent, plug};
 use crate::scripted::node::{CONFIGURED, said};
 use crate::scripted::world::{Context, World};
 use crate::shutdown;
@@ -92,17 +92,15 @@ fn needs_own(fault: Fault) -> bool {
 
 /// Attaches it, waits for the node's word, and takes it away again: not a bit may be changed by then.
 fn meet(world: &mut World<'_>, row: &Row) -> Result<Option<String>> {
-    // What was said of the one before comes again, if this one is not there for long.
-    let mark = world.node()?.mark();
-    row.fault.apply(world)?;
-    let line = match row.fault {
+    let node = world.node()?;
+    let mark = match row.fault {
         // It is said once a minute, and was said when the machine came up.
-        Fault::Disk(crate::scripted::disk::Medium::Nothing) => {
-            let node = world.node()?;
-            node.says(node.power_on(), &[&["disk: "], row.says].concat())
-        }
-        _ => world.node()?.says(mark, &[&["disk: "], row.says].concat()),
+        Fault::Disk(Medium::Nothing) => node.power_on(),
+        // What was said of the one before comes again, if this one is not there for long.
+        _ => node.mark(),
     };
+    row.fault.apply(world)?;
+    let line = world.node()?.says(mark, &[&["disk: "], row.says].concat());
     // Also if it was not said: the next one comes alone.
     row.fault.mend(world)?;
     let line = line?;
